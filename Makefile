@@ -1,0 +1,33 @@
+# Everything runs in .venv; each target creates it and installs what is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+
+.PHONY: ask test lint
+
+ask: .venv/.default  ## the main job: questions about a picture, answered by the nano model that ships here
+	$(BIN)/multimodal ask "How many circles are there?" --image examples/scene.png
+
+test: .venv/.all  ## the default tests: offline, on the CPU
+	$(BIN)/python -m pytest
+
+lint: .venv/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# A stamp is touched when its installation is complete, and is out of date when what it installs changes.
+.venv/.default: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.all: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) -e '.[train,dev]'
+	@touch .venv/.default .venv/.lint $@
+
+.venv/.lint: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) ruff
+	@touch $@
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
