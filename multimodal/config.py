@@ -1,0 +1,66 @@
+"""The configuration of the composed model: facts that its weights depend on, and nothing else."""
+
+from dataclasses import fields
+
+from transformers import LlamaConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+NUM_EXTRA_TOKENS = 8  # rows of our own embedding table, as many as the released vision models have
+
+
+class VisionConfig(PreTrainedConfig):
+    """Keywords of `vision.encoder.PictureEncoder`; the defaults are the paper's encoder (7.2.1)."""
+
+    model_type = "multimodal_llama_vision"
+    base_config_key = "vision_config"
+
+    tile_px: int = 336
+    patch_px: int = 14
+    width: int = 1280
+    layers: int = 32
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    taps: list[int] | tuple[int, ...] = (4, 8, 16, 24, 31)
+    num_global_layers: int = 8
+    max_tiles: int = 4
+
+    @property
+    def keywords(self) -> dict:
+        """The encoder's keywords, without what every configuration of the library carries."""
+        common = {field.name for field in fields(PreTrainedConfig)}
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+
+
+class MultimodalLlamaConfig(PreTrainedConfig):
+    """A Llama 3 text core and what is attached to it.
+
+    `image_layers`: the core's layers, counted from 0, before which an image block stands; None means
+    before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `vision_config` None: no eyes.
+    The ids of our own tokens follow the core's vocabulary, and their embeddings stand in our table.
+
+    Raises ValueError if an image layer is none of the core's.
+    """
+
+    model_type = "multimodal_llama"
+    sub_configs_defaults = {
+        "text_config": LlamaConfig,
+        "vision_config": SubConfigSpec(config_class=VisionConfig, optional=True),
+    }
+
+    text_config: dict | PreTrainedConfig | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    image_layers: list[int] | None = None
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        num_layers = self.text_config.num_hidden_layers
+        if self.image_layers is None:
+            self.image_layers = list(range(3, num_layers, 4)) if self.vision_config else []
+        outside = [layer for layer in self.image_layers if not 0 <= layer < num_layers]
+        if outside:
+            raise ValueError(f"image_layers has {outside}; the text core has layers 0 to {num_layers - 1}")
+
+    @property
+    def image_token_id(self) -> int:
+        """The id of `<|image|>`: the first after the core's vocabulary."""
+        return self.text_config.vocab_size

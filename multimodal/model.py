@@ -1,0 +1,262 @@
+"""The composed model: a frozen Llama 3 with image blocks between its layers.
+
+This is the one file that touches the inside of the library's Llama.
+
+Shapes: B rows, T tokens, D width of the core, P pictures, K tiles of all pictures, N places of a row's
+pictures.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from adapters.cross_attention import GatedCrossAttention
+from adapters.gates import TanhGate
+from vision.encoder import PictureEncoder
+
+from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
+from .image_memory import FOREVER, ImageMemory, picture_spans
+
+
+@dataclass
+class MultimodalOutput(CausalLMOutputWithPast):
+    """What the library's causal models return, and the memory of the pictures seen so far."""
+
+    image_memory: ImageMemory | None = None
+
+
+class MultimodalLlama(PreTrainedModel, GenerationMixin):
+    """A frozen Llama 3 that sees, by composition: new layers stand beside the core, never in it.
+
+    With no picture `forward` is the core's own. The core stays in evaluation mode and takes no
+    gradient. Source: paper 7.2; the order of the blocks is that of the released code.
+    """
+
+    config_class = MultimodalLlamaConfig
+    main_input_name = "input_ids"
+    base_model_prefix = ""
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["LlamaDecoderLayer", "GatedCrossAttention", "PictureEncoder"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _can_compile_fullgraph = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MultimodalLlamaConfig):
+        super().__init__(config)
+        text = config.text_config
+        self.core = LlamaForCausalLM(text)
+        self.extra_embedding = nn.Embedding(NUM_EXTRA_TOKENS, text.hidden_size)
+        self.vision = self.image_projection = None
+        self.image = nn.ModuleDict()
+        if config.vision_config is not None:
+            self.vision = PictureEncoder(**config.vision_config.keywords)
+            self.image_projection = nn.Linear(self.vision.out_dim, text.hidden_size)
+            for layer in config.image_layers:
+                self.image[str(layer)] = GatedCrossAttention(
+                    text.hidden_size,
+                    text.hidden_size,
+                    text.num_attention_heads,
+                    text.num_key_value_heads,
+                    text.head_dim,
+                    text.intermediate_size,
+                    text.rms_norm_eps,
+                )
+        self.post_init()
+        self.core.requires_grad_(False)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        pixel_values: Tensor | None = None,
+        tiles_per_picture: Tensor | None = None,
+        aspect_ids: Tensor | None = None,
+        image_memory: ImageMemory | None = None,
+        **kwargs,
+    ) -> MultimodalOutput:
+        """Logits of the next tokens.
+
+        input_ids [B, T]; pixel_values [K, 3, tile_px, tile_px] with tiles_per_picture [P] and
+        aspect_ids [P], pictures in the order of their tokens in the batch; image_memory, that of
+        pictures seen before. -> logits [B, T, vocabulary].
+
+        Raises ValueError if there are not as many picture tokens as pictures.
+        """
+        if pixel_values is not None:
+            past = past_key_values.get_seq_length() if past_key_values is not None else 0
+            image_memory = self.look(input_ids, pixel_values, tiles_per_picture, aspect_ids, image_memory, past)
+        text = dict(attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values)
+        if image_memory is None:
+            output = self.core(
+                input_ids, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
+            )
+            return MultimodalOutput(**output)
+        h, past_key_values = self._run(input_ids, **text, use_cache=use_cache, memory=image_memory, **kwargs)
+        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.core.lm_head(h[:, keep])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, self.config.text_config.vocab_size, **kwargs)
+        return MultimodalOutput(loss=loss, logits=logits, past_key_values=past_key_values, image_memory=image_memory)
+
+    def _run(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+        position_ids: Tensor | None,
+        past_key_values: Cache | None,
+        use_cache: bool | None,
+        memory: ImageMemory,
+        **kwargs,
+    ) -> tuple[Tensor, Cache | None]:
+        """The core's layers with an image block before some of them -> [B, T, D] and the cache."""
+        core, config = self.core.model, self.config.text_config
+        use_cache = config.use_cache if use_cache is None else use_cache
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=config)
+        h = self.embed(input_ids)  # [B, T, D]
+        past = past_key_values.get_seq_length() if past_key_values is not None else 0
+        positions = torch.arange(h.shape[1], device=h.device) + past
+        if position_ids is None:
+            position_ids = positions.unsqueeze(0)
+        causal = create_causal_mask(
+            config=config,
+            inputs_embeds=h,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        rotation = core.rotary_emb(h, position_ids=position_ids)
+        see = memory.seen_from(positions)  # [B, T, N]
+        blocks = dict(zip(self.config.image_layers, zip(memory.keys, memory.values, strict=True), strict=True))
+        for i, layer in enumerate(core.layers):
+            if i in blocks:
+                h = self.image[str(i)](h, *blocks[i], see)
+            h = layer(
+                h,
+                attention_mask=causal,
+                position_ids=position_ids,
+                past_key_values=past_key_values,
+                use_cache=use_cache,
+                position_embeddings=rotation,
+                **kwargs,
+            )
+        return core.norm(h), past_key_values
+
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """input_ids [B, T] -> [B, T, D]: the core's embeddings, and ours for ids behind its vocabulary."""
+        ours = input_ids - self.config.text_config.vocab_size
+        h = self.core.model.embed_tokens(input_ids.masked_fill(ours >= 0, 0))
+        return torch.where((ours >= 0).unsqueeze(-1), self.extra_embedding(ours.clamp(min=0)).to(h.device), h)
+
+    def look(
+        self,
+        input_ids: Tensor,
+        pixel_values: Tensor,
+        tiles_per_picture: Tensor,
+        aspect_ids: Tensor,
+        before: ImageMemory | None = None,
+        past: int = 0,
+    ) -> ImageMemory:
+        """Encode pictures once, for as many tokens and turns as follow.
+
+        Arguments as in `forward`; `before` is the memory of earlier pictures and `past` the number of
+        tokens that stand before input_ids.
+
+        Raises ValueError if there are not as many picture tokens as pictures, or the model has no eyes.
+        """
+        if self.vision is None:
+            raise ValueError("found a picture; this model has no picture encoder (vision_config is None)")
+        is_picture = input_ids == self.config.image_token_id
+        per_row = is_picture.sum(1).tolist()
+        if sum(per_row) != len(tiles_per_picture):
+            raise ValueError(f"found {sum(per_row)} picture tokens in the text for {len(tiles_per_picture)} pictures")
+        x, keep = self.vision(pixel_values.to(self.dtype), tiles_per_picture, aspect_ids)
+        pictures = [picture[kept] for picture, kept in zip(self.image_projection(x), keep, strict=True)]
+        spans = picture_spans(is_picture, past)
+        of_row = [torch.cat(row) if row else x.new_empty(0, self.core.config.hidden_size) for row in _split(pictures, per_row)]
+        places = torch.tensor([len(picture) for picture in pictures], device=spans.device)
+        first, end = (
+            pad_sequence([torch.cat(row) if row else spans.new_empty(0) for row in _split(side, per_row)], True, fill)
+            for side, fill in (
+                (spans[:, 0].repeat_interleave(places).split(places.tolist()), FOREVER),
+                (spans[:, 1].repeat_interleave(places).split(places.tolist()), 0),
+            )
+        )
+        padded = pad_sequence(of_row, batch_first=True)  # [B, N, D]
+        projected = [self.image[str(layer)].memory(padded) for layer in self.config.image_layers]
+        memory = ImageMemory(*zip(*projected, strict=True), first, end)
+        return memory if before is None else before.followed_by(memory)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        inputs: Tensor | None = None,
+        *,
+        pixel_values: Tensor | None = None,
+        tiles_per_picture: Tensor | None = None,
+        aspect_ids: Tensor | None = None,
+        image_memory: ImageMemory | None = None,
+        **kwargs,
+    ):
+        """`GenerationMixin.generate` on text and pictures; each picture is encoded once, also for many beams.
+
+        Pictures as in `forward`. With a cache of an earlier turn in `past_key_values`, pass that
+        turn's image_memory too, and the pictures of the new turn only.
+        """
+        if pixel_values is not None:
+            input_ids = inputs if inputs is not None else kwargs["input_ids"]
+            cache = kwargs.get("past_key_values")
+            past = cache.get_seq_length() if cache is not None else 0
+            image_memory = self.look(
+                input_ids[:, past:], pixel_values, tiles_per_picture, aspect_ids, image_memory, past
+            )
+        if image_memory is not None:
+            kwargs["image_memory"] = image_memory
+        return super().generate(inputs, **kwargs)
+
+    def _expand_inputs_for_generation(self, expand_size: int = 1, image_memory: ImageMemory | None = None, **kwargs):
+        input_ids, kwargs = super()._expand_inputs_for_generation(expand_size=expand_size, **kwargs)
+        if image_memory is not None:
+            kwargs["image_memory"] = image_memory if expand_size == 1 else image_memory.repeat_interleave(expand_size)
+        return input_ids, kwargs
+
+    def train(self, mode: bool = True) -> "MultimodalLlama":
+        """Training mode for what is attached; the frozen core and the frozen trunk stay as they are."""
+        super().train(mode)
+        self.core.eval()
+        if self.vision is not None:
+            self.vision.trunk.eval()
+        return self
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.core.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.core.get_output_embeddings()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, TanhGate):
+            nn.init.zeros_(module.openness)
+        elif isinstance(module, PictureEncoder):
+            nn.init.zeros_(module.tile_position)
+
+
+def _split(items, counts: list[int]) -> list[list]:
+    """Consecutive items in groups of the sizes given."""
+    items = iter(items)
+    return [[next(items) for _ in range(count)] for count in counts]

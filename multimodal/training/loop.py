@@ -1,0 +1,203 @@
+"""The loop that every stage shares: what is trained and on what is the stage's; how it goes on is here.
+
+A stage's batch is a pure function of its step, and everything else that decides the next step stands
+in the checkpoint, so a run that was killed ends with the same weights as one that was not.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by step: linear warm-up, then cosine down to `final_lr_share` of the peak."""
+
+    steps: int
+    peak_lr: float
+    warmup_steps: int
+    final_lr_share: float = 0.02
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+
+    def lr(self, step: int) -> float:
+        if step < self.warmup_steps:
+            return self.peak_lr * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        share = self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        return self.peak_lr * share
+
+
+class Stage(Protocol):
+    """One stage of a recipe. Parameters of `model` that require a gradient are trained, the rest is frozen."""
+
+    name: str
+    model: nn.Module
+    schedule: Schedule
+
+    def batch(self, step: int) -> Any:
+        """The step's batch, on the CPU: a pure function of the stage's seed and the step."""
+
+    def loss(self, batch: Any) -> tuple[Tensor, dict[str, float]]:
+        """The loss to minimise, and figures to log."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on held-out data."""
+
+
+def train(
+    stage: Stage,
+    out: Path,
+    device: torch.device | str = "cpu",
+    *,
+    save_every_s: float = 120.0,
+    eval_every: int = 500,
+    num_workers: int = 0,
+) -> Path:
+    """Train a stage to the end of its schedule, going on from its checkpoint where there is one.
+
+    Returns the path of the final weights, `out/<stage.name>/final.safetensors`; a stage that has them
+    already is not trained again. TensorBoard logs go to `out/<stage.name>/logs`.
+    """
+    folder = Path(out) / stage.name
+    folder.mkdir(parents=True, exist_ok=True)
+    final, checkpoint = folder / "final.safetensors", folder / "checkpoint.safetensors"
+    if final.exists():
+        return final
+    model = stage.model.to(device)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = _optimizer(trained, stage.schedule)
+    first = _resume(checkpoint, trained, optimizer) if checkpoint.exists() else 0
+    steps = stage.schedule.steps
+    batches = iter(DataLoader(_Steps(stage, first, steps), batch_size=None, num_workers=num_workers))
+    log = SummaryWriter(str(folder / "logs"), purge_step=first)
+    bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage.name, mininterval=5.0)
+    saved = time.monotonic()
+    for step in bar:
+        figures = _step(stage, batches, trained, optimizer, step, device)
+        if step % 20 == 0:
+            bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
+            _log(log, "train", figures, step)
+        done = step + 1
+        if done % eval_every == 0 or done == steps:
+            model.eval()
+            held_out = stage.evaluate()
+            model.train()
+            _log(log, "held-out", held_out, done)
+            bar.write(f"{stage.name} {done}/{steps} " + " ".join(f"{k}={v:.3f}" for k, v in held_out.items()))
+        if time.monotonic() - saved > save_every_s and done < steps:
+            _save(checkpoint, trained, optimizer, done)
+            saved = time.monotonic()
+    log.close()
+    write_atomically({name: p.detach() for name, p in trained.items()}, final, {"steps": str(steps)})
+    checkpoint.unlink(missing_ok=True)
+    return final
+
+
+def write_atomically(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that is either whole or not there, whenever the process is killed."""
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: t.contiguous().cpu() for name, t in tensors.items()}, partial, metadata or {})
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+class _Steps(Dataset):
+    """Step numbers as a dataset, so that a DataLoader's workers make batches ahead and in order."""
+
+    def __init__(self, stage: Stage, first: int, steps: int):
+        self.stage, self.first, self.steps = stage, first, steps
+
+    def __len__(self) -> int:
+        return self.steps - self.first
+
+    def __getitem__(self, index: int) -> Any:
+        if index >= len(self):
+            raise IndexError(index)
+        return self.stage.batch(self.first + index)
+
+
+def _step(
+    stage: Stage,
+    batches: Iterator[Any],
+    trained: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    device: torch.device | str,
+) -> dict[str, float]:
+    torch.manual_seed(step)  # dropout and the like: a function of the step, as the batch is
+    rate = stage.schedule.lr(step)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss, figures = stage.loss(to_device(next(batches), device))
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(trained.values(), stage.schedule.clip_norm, error_if_nonfinite=True)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return {"loss": loss.item(), "lr": rate, "gradient": norm.item(), **figures}
+
+
+def to_device(batch: Any, device: torch.device | str) -> Any:
+    """A batch of tensors, however nested in dicts, lists and tuples, on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: to_device(value, device) for name, value in batch.items()}
+    if isinstance(batch, list | tuple):
+        return type(batch)(to_device(value, device) for value in batch)
+    return batch
+
+
+def _optimizer(trained: dict[str, nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
+    """AdamW; only matrices decay."""
+    groups = [
+        {"params": [p for p in trained.values() if p.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [p for p in trained.values() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    on_gpu = any(p.is_cuda for p in trained.values())
+    return torch.optim.AdamW(groups, lr=schedule.peak_lr, betas=(0.9, 0.95), fused=None if on_gpu else True)
+
+
+def _save(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int) -> None:
+    tensors = {}
+    for name, parameter in trained.items():
+        tensors[f"model.{name}"] = parameter.detach()
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    write_atomically(tensors, path, {"progress": json.dumps({"step": step})})
+
+
+def _resume(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+    """Load parameters and optimizer state; returns the step to go on with."""
+    with safe_open(path, framework="pt") as file:
+        stored = {name.removeprefix("model.") for name in file.keys() if name.startswith("model.")}  # noqa: SIM118
+        if stored != set(trained):
+            raise ValueError(
+                f"{path} belongs to another model: it lacks {sorted(set(trained) - stored)[:3]} and has "
+                f"{sorted(stored - set(trained))[:3]} besides; delete it or choose another folder"
+            )
+        for name, parameter in trained.items():
+            parameter.data.copy_(file.get_tensor(f"model.{name}"))
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = file.get_tensor(f"optimizer.{key}.{name}")
+                optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+        return json.loads(file.metadata()["progress"])["step"]
+
+
+def _log(log: SummaryWriter, group: str, figures: dict[str, float], step: int) -> None:
+    for name, value in figures.items():
+        log.add_scalar(f"{group}/{name}", value, step)
