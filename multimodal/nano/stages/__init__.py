@@ -1,0 +1,1 @@
+"""The stages of nano's recipe, one a module."""

@@ -1,0 +1,240 @@
+"""Stage `trunk`: the image trunk learns to see from captions, with open_clip's own model and loss.
+
+The model is open_clip's CoCa (contrastive + captioning, arXiv 2205.01917) without attentional pooling:
+a vision transformer, a text tower and a decoder that reads the patches. Only the vision transformer is
+kept, `visual.` in the stage's weights. Pictures are drawn as they are needed; half of each batch are
+twins that differ from their originals in how parts are bound, so that telling parts is not enough.
+"""
+
+import argparse
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from open_clip.coca_model import CoCa
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.loss import CoCaLoss
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ...training.loop import Schedule, train
+from .. import captions
+from ..captions import caption_tile, caption_whole, encode, twin_of
+from ..pictures import Style, draw, letter_boxes, sample_style
+from ..scenes import Scene, sample_scene
+
+TILE = 128
+VISION = {"layers": 6, "width": 128, "head_width": 32, "mlp_ratio": 4.0, "patch_size": 16, "image_size": TILE}
+_SIDES = (96, 112, 160, 200, 256, 320, 512)  # of whole pictures that are not drawn at the tile's own size
+_ASPECTS = ((4, 3), (3, 4), (3, 2), (2, 3))
+
+
+def build_model(seed: int = 0) -> CoCa:
+    """open_clip's CoCa around nano's trunk, freshly initialised."""
+    torch.manual_seed(seed)
+    words, context = len(captions.VOCABULARY), captions.CONTEXT
+    tower = {"context_length": context, "vocab_size": words, "width": 128, "heads": 4, "layers": 2}
+    model = CoCa(
+        embed_dim=128,
+        vision_cfg={**VISION, "output_tokens": True},
+        text_cfg={**tower, "embed_cls": True, "output_tokens": True},
+        multimodal_cfg=tower,
+        pad_id=captions.PAD,
+    )
+    model.text.correct_cls_mask = True  # open_clip's default keeps an old mistake for old weights
+    # open_clip leaves this matrix as it lies in memory; the scale is that of its text projections
+    nn.init.normal_(model.text_decoder.text_projection, std=128**-0.5)
+    return model
+
+
+class TrunkStage:
+    """Pre-training of the image trunk; `batch_size` counts pictures, half of them twins."""
+
+    name = "trunk"
+
+    def __init__(self, steps: int = 7800, batch_size: int = 32, seed: int = 0, peak_lr: float = 1e-3):
+        self.model = build_model(seed)
+        self.schedule = Schedule(steps=steps, peak_lr=peak_lr, warmup_steps=min(300, steps // 10 + 1))
+        self.batch_size, self.seed = batch_size, seed
+        self.criterion = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=captions.PAD)
+        self._held_out: dict[str, dict[str, Tensor]] = {}
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """`pictures` uint8 [batch, 3, 128, 128] and `captions` [batch, words], twins side by side."""
+        return sample_batch(random.Random(f"trunk {self.seed} {step}"), self.batch_size // 2)
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        out = self._run(batch)
+        contrastive, caption = self.criterion(**out)
+        return contrastive + caption, {"contrastive": contrastive.item(), "caption": caption.item()}
+
+    def _run(self, batch: dict[str, Tensor], *, blind: bool = False) -> dict[str, Tensor]:
+        """What the loss takes; `blind` captions each picture by another one's patches."""
+        pictures, tokens = normalise(batch["pictures"]), batch["captions"]
+        with _fast_arithmetic(pictures.device):
+            image_features, patches = self.model._encode_image(pictures)
+            text_features, words = self.model._encode_text(tokens[:, :-1])
+            logits = self.model.text_decoder(patches.roll(2, 0) if blind else patches, words)
+        return {
+            "image_features": image_features.float(),
+            "text_features": text_features.float(),
+            "logits": logits.float(),
+            "labels": tokens[:, 1:],
+            "logit_scale": self.model.logit_scale.exp().clamp(max=100.0),
+        }
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Held-out accuracy of each class of words, given those before; `blind` sees another picture.
+
+        `twin` is how often a picture goes with its own caption rather than its twin's, `contrast` how
+        often with its own rather than any of 64. `tile_` figures are those of tiles of bigger pictures.
+        """
+        figures: dict[str, float] = {}
+        for prefix, tiles in (("", 0.0), ("tile_", 1.0)):
+            if prefix not in self._held_out:
+                batch = sample_batch(random.Random(f"trunk held out {tiles}"), 128, held_out=True, tiles=tiles)
+                self._held_out[prefix] = batch
+            device = self.model.logit_scale.device
+            hits: dict[str, list[float]] = defaultdict(list)
+            for start in range(0, 256, 64):
+                part = {k: v[start : start + 64].to(device) for k, v in self._held_out[prefix].items()}
+                out = self._run(part)
+                _score_words(hits, prefix, out["logits"], out["labels"])
+                if not prefix:
+                    _score_contrast(hits, out["image_features"] @ out["text_features"].T)
+                    _score_words(hits, "blind_", self._run(part, blind=True)["logits"], out["labels"])
+            figures |= {name: sum(values) / len(values) for name, values in hits.items()}
+        return figures
+
+
+def _score_words(hits: dict[str, list[float]], prefix: str, logits: Tensor, labels: Tensor) -> None:
+    right = logits.argmax(-1) == labels
+    for name, words in captions.CLASSES.items():
+        ids = torch.tensor([captions.VOCABULARY.index(word) for word in words], device=labels.device)
+        hits[prefix + name] += right[torch.isin(labels, ids)].float().tolist()
+
+
+def _score_contrast(hits: dict[str, list[float]], likeness: Tensor) -> None:
+    own = torch.arange(len(likeness), device=likeness.device)
+    hits["contrast"] += (likeness.argmax(-1) == own).float().tolist()
+    hits["twin"] += (likeness[own, own] > likeness[own, own ^ 1]).float().tolist()
+
+
+@contextmanager
+def _fast_arithmetic(device: torch.device) -> Iterator[None]:
+    """bfloat16 where the device multiplies faster in it than in float32; weights stay in float32."""
+    if device.type == "cuda":
+        with torch.autocast("cuda", torch.bfloat16):
+            yield
+    elif torch.cpu._is_avx512_bf16_supported():
+        # the fused attention of the CPU is slower in bfloat16, backwards, than separate products
+        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            yield
+    else:
+        yield
+
+
+def normalise(pictures: Tensor) -> Tensor:
+    """uint8 pictures [..., 3, height, width] with the mean and deviation that CLIP was trained with."""
+    mean, deviation = (
+        torch.tensor(values, device=pictures.device).view(3, 1, 1)
+        for values in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD)
+    )
+    return (pictures.float() / 255 - mean) / deviation
+
+
+def sample_batch(rng: random.Random, pairs: int, *, held_out: bool = False, tiles: float = 0.35) -> dict[str, Tensor]:
+    """`pairs` scenes and their twins, drawn; the share `tiles` shows tiles of bigger pictures, without twins."""
+    pictures, words = [], []
+    for _ in range(pairs):
+        scene = sample_trunk_scene(rng, held_out)
+        in_tiles = rng.random() < tiles  # where twins may differ in nothing that the tile shows
+        twin = sample_trunk_scene(rng, held_out) if in_tiles else twin_of(scene, rng)
+        style = sample_style(rng, scene, twin, held_out=held_out)
+        other_style = style if rng.random() < 0.5 else sample_style(rng, twin, held_out=held_out)
+        seed, make = rng.random(), make_tile if in_tiles else make_whole
+        for each, its_style in ((scene, style), (twin, other_style)):
+            picture, caption = make(each, its_style, random.Random(seed))
+            pictures.append(np.asarray(picture).transpose(2, 0, 1))
+            words.append(torch.tensor(encode(caption)))
+    tokens = nn.utils.rnn.pad_sequence(words, batch_first=True, padding_value=captions.PAD)
+    return {"pictures": torch.from_numpy(np.stack(pictures)), "captions": tokens}
+
+
+def sample_trunk_scene(rng: random.Random, held_out: bool = False) -> Scene:
+    """A scene with more to read than usual: in training, half of the words are of random letters."""
+    scene = sample_scene(rng, held_out)
+    if scene.inscription is None and rng.random() < 0.15:
+        while scene.inscription is None:
+            scene = sample_scene(rng, held_out)
+    if scene.inscription is None or held_out or rng.random() < 0.5:
+        return scene
+    text = "".join(rng.choices(captions.LETTERS[:26], k=rng.randint(2, 8)))
+    height = min(scene.inscription.height, 1.3 / max(len(text), 3))
+    return replace(scene, inscription=replace(scene.inscription, text=text, height=height))
+
+
+def make_whole(scene: Scene, style: Style, rng: random.Random) -> tuple[Image.Image, tuple[str, ...]]:
+    """The whole picture, of any size, in one tile: resized without distortion, black beyond its edge."""
+    wide, high = (1, 1) if scene.inscription or rng.random() < 0.8 else rng.choice(_ASPECTS)
+    longer = TILE if rng.random() < 0.6 else rng.choice(_SIDES)
+    width, height = round(longer * wide / max(wide, high)), round(longer * high / max(wide, high))
+    picture = draw(scene, style, width, height)
+    fitted = round(TILE * wide / max(wide, high)), round(TILE * high / max(wide, high))
+    return _cut(_resize(picture, *fitted), 0, 0), caption_whole(scene)
+
+
+def make_tile(scene: Scene, style: Style, rng: random.Random) -> tuple[Image.Image, tuple[str, ...]]:
+    """One tile of a bigger picture on a canvas of 2x2, 1x2 or 2x1 tiles, one that shows something."""
+    columns, rows = rng.choices(((2, 2), (2, 1), (1, 2)), (0.7, 0.15, 0.15))[0]
+    shorter = TILE * min(columns, rows) if rng.random() < 0.6 else rng.randint(140, 256)
+    if min(columns, rows) == 2:
+        wide, high = (1.0, 1.0) if rng.random() < 0.75 else rng.choice(((1.33, 1.0), (1.0, 1.33)))
+    else:
+        wide, high = float(columns), float(rows)
+    width, height = round(shorter * wide), round(shorter * high)
+    picture = draw(scene, style, width, height)
+    shrink = min(1.0, columns * TILE / width, rows * TILE / height)
+    size = round(width * shrink), round(height * shrink)
+    boxes = [tuple(edge * shrink for edge in box) for box in letter_boxes(scene, style, width, height)]
+    corners = [(TILE * c, TILE * r) for c in range(math.ceil(size[0] / TILE)) for r in range(math.ceil(size[1] / TILE))]
+    rng.shuffle(corners)
+    for x, y in corners:
+        caption = caption_tile(scene, boxes, size, (x, y, x + TILE, y + TILE))
+        if len(caption) > 1:
+            break
+    return _cut(_resize(picture, *size), x, y), caption
+
+
+def _resize(picture: Image.Image, width: int, height: int) -> Image.Image:
+    return picture if picture.size == (width, height) else picture.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def _cut(picture: Image.Image, x: int, y: int) -> Image.Image:
+    """The tile whose corner is at (x, y), black where the picture ends."""
+    return picture.crop((x, y, x + TILE, y + TILE))
+
+
+def main() -> None:
+    """Train the stage from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="run folder")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=7800)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--peak-lr", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    stage = TrunkStage(steps=arguments.steps, batch_size=arguments.batch_size, peak_lr=arguments.peak_lr)
+    train(stage, arguments.out, arguments.device)
+
+
+if __name__ == "__main__":
+    main()
