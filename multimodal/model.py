@@ -104,7 +104,7 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
                 input_ids, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
             )
             return MultimodalOutput(**output)
-        h, past_key_values = self._run(input_ids, **text, use_cache=use_cache, memory=image_memory, **kwargs)
+        h, past_key_values = self.run_layers(input_ids, image_memory, **text, use_cache=use_cache, **kwargs)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.core.lm_head(h[:, keep])
         loss = None
@@ -112,17 +112,17 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
             loss = self.loss_function(logits, labels, self.config.text_config.vocab_size, **kwargs)
         return MultimodalOutput(loss=loss, logits=logits, past_key_values=past_key_values, image_memory=image_memory)
 
-    def _run(
+    def run_layers(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor | None,
-        position_ids: Tensor | None,
-        past_key_values: Cache | None,
-        use_cache: bool | None,
         memory: ImageMemory,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool | None = None,
         **kwargs,
     ) -> tuple[Tensor, Cache | None]:
-        """The core's layers with an image block before some of them -> [B, T, D] and the cache."""
+        """The core's layers with an image block before some of them -> states [B, T, D] and the cache."""
         core, config = self.core.model, self.config.text_config
         use_cache = config.use_cache if use_cache is None else use_cache
         if use_cache and past_key_values is None:
@@ -254,6 +254,8 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
             nn.init.zeros_(module.openness)
         elif isinstance(module, PictureEncoder):
             nn.init.zeros_(module.tile_position)
+            for table in (module.trunk.class_embedding, module.trunk.positional_embedding, module.trunk.proj):
+                nn.init.normal_(table, std=self.config.vision_config.width**-0.5)
 
 
 def _split(items, counts: list[int]) -> list[list]:

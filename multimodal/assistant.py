@@ -1,0 +1,160 @@
+"""What a user talks to: ask about pictures, stream the answer, keep a conversation."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .generation import Context, Sampling, TextStream, stream_tokens
+from .model import MultimodalLlama
+from .processor import MultimodalLlamaProcessor
+
+NANO = Path(__file__).parent / "nano" / "weights"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer and what it took. Times are seconds of wall clock, from the call on."""
+
+    text: str
+    prompt_tokens: int
+    new_tokens: int
+    time_to_first_token_s: float
+    total_s: float
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Event:
+    """A piece of an answer while it is being written; the last one has no text and carries the `answer`."""
+
+    text: str = ""
+    answer: Answer | None = None
+
+
+def load(name: str | Path = "nano", *, device: str | torch.device | None = None, dtype: torch.dtype | None = None):
+    """The assistant of a composed model: "nano", which ships inside, a folder, or a hub id.
+
+    device: by default the GPU if there is one; dtype: by default bfloat16 on a GPU, else float32. Only
+    a hub id reaches the network. Returns an `Assistant`.
+
+    Raises ValueError if there is no such model.
+    """
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    source = NANO if str(name) == "nano" else Path(name)
+    is_local = str(name) == "nano" or source.exists()
+    if is_local and not (source / "config.json").is_file():
+        raise ValueError(f"{name}: found no config.json there; accepted: 'nano', a folder of save_pretrained, a hub id")
+    where = str(source) if is_local else str(name)
+    try:
+        model = MultimodalLlama.from_pretrained(where, dtype=dtype, local_files_only=is_local)
+        processor = MultimodalLlamaProcessor.from_pretrained(where, local_files_only=is_local)
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{name}: no model could be loaded ({reason}); accepted: 'nano', a folder, a hub id") from error
+    return Assistant(model.to(device).eval(), processor)
+
+
+class Assistant:
+    """A composed model and its processor, which are ordinary objects of the library: `model`, `processor`."""
+
+    def __init__(self, model: MultimodalLlama, processor: MultimodalLlamaProcessor):
+        self.model, self.processor = model, processor
+
+    def ask(self, question: str | None = None, *, image: Any = None, system: str | None = None, **sampling) -> Answer:
+        """One question, one answer, nothing remembered.
+
+        image: a picture or a list of them, each a path, bytes, a PIL image, an array or a tensor. system:
+        a system prompt. The rest are fields of `generation.Sampling`: max_new_tokens, temperature, top_p.
+
+        Raises MediaError for a picture that cannot be used, ValueError for a question that cannot.
+        """
+        return self.chat(system).ask(question, image=image, **sampling)
+
+    def stream(self, question: str | None = None, *, image: Any = None, system: str | None = None, **sampling):
+        """As `ask`, but an iterator of `Event`s as they come."""
+        return self.chat(system).stream(question, image=image, **sampling)
+
+    def chat(self, system: str | None = None) -> "Chat":
+        """A conversation that remembers its turns; a picture is encoded once, not once a turn."""
+        return Chat(self.model, self.processor, system)
+
+
+class Chat:
+    """A conversation: `messages` is its history in the library's format, pictures left out."""
+
+    def __init__(self, model: MultimodalLlama, processor: MultimodalLlamaProcessor, system: str | None = None):
+        self.model, self.processor = model, processor
+        self.messages: list[dict] = [{"role": "system", "content": _checked(system, "system")}] if system else []
+        self._context = Context.empty(model)
+
+    def ask(self, question: str | None = None, *, image: Any = None, **sampling) -> Answer:
+        """The answer to the next turn; arguments as in `Assistant.ask`."""
+        *_, last = self.stream(question, image=image, **sampling)
+        return last.answer
+
+    def stream(self, question: str | None = None, *, image: Any = None, **sampling) -> Iterator[Event]:
+        """The next turn's answer as it comes. A reader who stops early leaves the part he read in the history."""
+        started, how = time.perf_counter(), Sampling(**sampling)
+        images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
+        content = [{"type": "image"} for _ in images]
+        if question is not None:
+            content.append({"type": "text", "text": _checked(question, "question")})
+        if not content:
+            raise ValueError("found neither a question nor a picture; at least one of them is needed")
+        pictures = self.processor.pictures(images) if images else None
+        return self._turn(content, pictures, how, started)
+
+    def _turn(self, content: list[dict], pictures: Any, sampling: Sampling, started: float) -> Iterator[Event]:
+        before = self._ids(self.messages) if self.messages and self.messages[-1]["role"] == "assistant" else []
+        self.messages.append({"role": "user", "content": content})
+        turn = self._ids(self.messages, add_generation_prompt=True)[len(before) :]
+        context = self._context
+        context.unread = [*_end_of_answer(context.unread, before), *turn]
+        prompt_tokens, new_tokens, first_s = context.cache.get_seq_length() + len(context.unread), 0, 0.0
+        written = TextStream(self.processor.tokenizer)
+        try:
+            for token in stream_tokens(self.model, context, sampling, pictures):
+                new_tokens += 1
+                first_s = first_s or time.perf_counter() - started
+                if text := written.push(token):
+                    yield Event(text)
+            if text := written.close():
+                yield Event(text)
+        finally:
+            self.messages.append({"role": "assistant", "content": written.text})
+        yield Event(answer=Answer(written.text, prompt_tokens, new_tokens, first_s, time.perf_counter() - started))
+
+    def _ids(self, messages: list[dict], **kwargs) -> list[int]:
+        return self.processor.tokenizer.apply_chat_template(
+            messages,
+            chat_template=self.processor.chat_template,
+            tokenize=True,
+            return_dict=False,
+            sanitize_control_tokens=True,
+            **kwargs,
+        )
+
+
+def _end_of_answer(unread: list[int], before: list[int]) -> list[int]:
+    """What closes the last answer: its unread tokens, and the end of turn that a cut answer lacks.
+
+    `before` is the history up to there as the template writes it, so its last token ends a turn.
+    """
+    if not before:
+        return []
+    return unread if unread[-1:] == before[-1:] else [*unread, before[-1]]
+
+
+def _checked(text: str, what: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"the {what} is {text!r}; accepted: text that is not blank")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"the {what} holds half a surrogate pair, which is no text; accepted: any Unicode text")
+    return text

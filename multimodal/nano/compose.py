@@ -1,0 +1,48 @@
+"""Nano's composition: which facts its parts share, and how a run's folder becomes a model."""
+
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import LlamaConfig
+
+from vision.encoder import SIZES
+
+from ..config import MultimodalLlamaConfig
+from ..model import MultimodalLlama
+
+IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on has an image block before it
+
+
+def nano_config(text_config: LlamaConfig) -> MultimodalLlamaConfig:
+    """The configuration of the composed nano around the core's."""
+    return MultimodalLlamaConfig(
+        text_config=text_config, vision_config=SIZES["nano"], image_layers=list(IMAGE_LAYERS)
+    )
+
+
+def half_precise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rounded to what the shipped float16 file holds, so that later stages train on what they will meet."""
+    return {name: tensor.half().float() for name, tensor in tensors.items()}
+
+
+def core_weights(run: Path) -> dict[str, Tensor]:
+    """The text core of a run, named as in `LlamaForCausalLM`, rounded."""
+    return half_precise(load_file(run / "core" / "final.safetensors"))
+
+
+def trunk_weights(run: Path) -> dict[str, Tensor]:
+    """The vision transformer of a run, named as open_clip names it, rounded."""
+    trained = load_file(run / "trunk" / "final.safetensors")
+    return half_precise(
+        {name.removeprefix("visual."): value for name, value in trained.items() if name.startswith("visual.")}
+    )
+
+
+def compose_nano(config: MultimodalLlamaConfig, run: Path) -> MultimodalLlama:
+    """A fresh composition of a run's core and trunk: everything between them is at its start."""
+    model = MultimodalLlama(config)
+    missing, unexpected = model.core.load_state_dict(core_weights(run), strict=False)
+    assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)  # the head is the tied table
+    model.vision.trunk.load_state_dict(trunk_weights(run))
+    return model

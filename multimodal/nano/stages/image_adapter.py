@@ -1,0 +1,187 @@
+"""Stage `image-adapter`: global layers, projection and image blocks learn; core and trunk are frozen.
+
+A row is a picture and several questions, each in a branch of its own that sees the picture and the
+question's own words but no other branch: every question is asked as if it were the first, and a
+picture is encoded once for all of them. Some rows are dialogues, where later turns do see earlier ones.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from vision.tiles import cut
+
+from ...training.loop import Schedule
+from ..compose import compose_nano, nano_config
+from ..pictures import draw, sample_style
+from ..questions import ask_about
+from ..scenes import Question, Scene, sample_scene
+from ..text.tokenizer import ConversationEncoder
+
+PICTURES_A_STEP = 16
+QUESTIONS_A_PICTURE = 10
+DIALOGUES = 0.15  # share of rows whose turns see each other
+GATE_AT_START = 0.4  # before tanh; from 0 the gates take this stage's first minutes to get here
+
+
+@dataclass(frozen=True)
+class Row:
+    """A picture, and text whose tokens belong to branches: 0 is what every branch sees."""
+
+    tiles: Tensor  # [tiles, 3, side, side]
+    aspect_id: int
+    ids: list[int]
+    branch: list[int]
+    position: list[int]
+    answers: list[tuple[int, int]]  # [start, stop) of each answer with its end of turn
+    kinds: list[str]
+
+
+class ImageAdapterStage:
+    """What is trained on pictures; see `multimodal.training.loop.Stage`."""
+
+    name = "image-adapter"
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 6000, seed: int = 0
+    ):
+        torch.manual_seed(seed)
+        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.5e-3, warmup_steps=100)
+        self.model = compose_nano(nano_config(core_config), run)
+        for name, parameter in self.model.named_parameters():
+            if name.endswith("openness"):
+                nn.init.constant_(parameter, GATE_AT_START)
+        self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
+        self._prefix, self._turn = self._template(tokenizer)
+        self._held_out: dict[str, list[Row]] = {}
+
+    def _template(self, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], Callable[[str], list[int]]]:
+        """The ids before a picture's question, and those from a question up to its answer."""
+        asked = self._encoder.conversation([("user", ""), ("assistant", "")]).ids
+        end = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        first = asked.index(end)
+        before, between = asked[:first], asked[first:-1]
+        return [*before, self.model.config.image_token_id], lambda text: [*self._encoder.text(text), *between]
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        rng = random.Random(f"image adapter {self.seed} {step}")
+        several_tiles = 0.1 if step < self.schedule.steps / 2 else 0.35
+        return self._collate(
+            [self.row(rng, several_tiles=rng.random() < several_tiles) for _ in range(PICTURES_A_STEP)]
+        )
+
+    def row(
+        self, rng: random.Random, *, held_out: bool = False, several_tiles: bool = False, questions: int | None = None
+    ) -> Row:
+        """A random scene, drawn, and questions about it."""
+        scene = sample_scene(rng, held_out)
+        asked = ask_about(scene, rng, questions or QUESTIONS_A_PICTURE)
+        tiles = self._tiles(scene, rng, held_out, several_tiles)
+        prefix, dialogue = list(self._prefix), not held_out and rng.random() < DIALOGUES
+        ids, branch, position, answers = prefix, [0] * len(prefix), list(range(len(prefix))), []
+        header = self._prefix[1:-1]
+        for number, question in enumerate(asked):
+            turn = self._turn(question.text)
+            answer = self._encoder.text(question.answer)
+            if dialogue and number:
+                turn = [*header, *turn]
+            added = [*turn, *answer, self._end_of_turn]
+            answers.append((len(ids) + len(turn), len(ids) + len(added)))
+            start = len(ids) if dialogue else len(prefix)
+            position += range(start, start + len(added))
+            branch += [0 if dialogue else number + 1] * len(added)
+            ids = ids + added
+        return Row(tiles.pixels, tiles.aspect_id, ids, branch, position, answers, [question.kind for question in asked])
+
+    @property
+    def _end_of_turn(self) -> int:
+        return self._encoder.conversation([("user", "")]).ids[-1]
+
+    def _tiles(self, scene: Scene, rng: random.Random, held_out: bool, several: bool):
+        style = sample_style(rng, scene, held_out=held_out)
+        side = self.model.vision.tile_px
+        if several:
+            width, height = rng.choice(((2, 2), (2, 2), (2, 2), (2, 1), (1, 2), (1.6, 2), (2, 1.6)))
+            picture = draw(scene, style, round(width * side), round(height * side))
+        else:
+            short = 1.0 if rng.random() < 0.8 else rng.uniform(0.66, 1.0)
+            size = (side, round(side * short))
+            picture = draw(scene, style, *(size if rng.random() < 0.5 else size[::-1]))
+        return cut(picture, side, max_tiles=4 if several else 1)
+
+    def _collate(self, rows: list[Row]) -> dict[str, Tensor]:
+        width = max(len(row.ids) for row in rows)
+        ids, branch = torch.full((len(rows), width), self._pad), torch.full((len(rows), width), -1)
+        position = torch.zeros(len(rows), width, dtype=torch.long)
+        at, targets, weights, answer, answers = [], [], [], [], 0
+        for number, row in enumerate(rows):
+            length = len(row.ids)
+            ids[number, :length] = torch.tensor(row.ids)
+            branch[number, :length], position[number, :length] = torch.tensor(row.branch), torch.tensor(row.position)
+            for start, stop in row.answers:
+                at += range(number * width + start - 1, number * width + stop - 1)
+                targets += row.ids[start:stop]
+                weights += [(stop - start) ** -0.5] * (stop - start)
+                answer += [answers] * (stop - start)
+                answers += 1
+        return {
+            "ids": ids,
+            "branch": branch,
+            "position": position,
+            "pixels": torch.cat([row.tiles for row in rows]),
+            "tiles": torch.tensor([len(row.tiles) for row in rows]),
+            "aspects": torch.tensor([row.aspect_id for row in rows]),
+            "at": torch.tensor(at),
+            "targets": torch.tensor(targets),
+            "weights": torch.tensor(weights),
+            "answer": torch.tensor(answer),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        logits = self._answer_logits(batch)
+        nll = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
+        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
+        return (nll * batch["weights"]).sum() / batch["weights"].sum(), {"accuracy": right}
+
+    def _answer_logits(self, batch: dict[str, Tensor]) -> Tensor:
+        """Logits [A, V] at the positions before answer tokens; the rest of the head is not computed."""
+        memory = self.model.look(batch["ids"], batch["pixels"], batch["tiles"], batch["aspects"])
+        branch = batch["branch"]
+        own = (branch[:, None] == branch[:, :, None]) | (branch[:, None] == 0)
+        causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
+        h, _ = self.model.run_layers(
+            batch["ids"], memory, (own & causal).unsqueeze(1), position_ids=batch["position"], use_cache=False
+        )
+        return self.model.core.lm_head(h.flatten(0, 1)[batch["at"]])
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Exact match of greedy answers on held-out pictures, by kind, for one tile and for several."""
+        figures = {}
+        for prefix, several in (("", False), ("tiles ", True)):
+            if prefix not in self._held_out:
+                rng = random.Random(f"image adapter held out {several}")
+                self._held_out[prefix] = [self.row(rng, held_out=True, several_tiles=several) for _ in range(64)]
+            right = self.exact_answers(self._held_out[prefix])
+            figures |= {prefix + kind: sum(values) / len(values) for kind, values in sorted(right.items())}
+            scored = [hit for kind, values in right.items() if kind != "describe" for hit in values]
+            figures[prefix + "all"] = sum(scored) / len(scored)
+        return figures
+
+    @torch.no_grad()
+    def exact_answers(self, rows: list[Row]) -> dict[str, list[bool]]:
+        """For each kind, which answers greedy decoding gives exactly: each token the likeliest after the right ones."""
+        device, right = self.model.device, defaultdict(list)
+        for start in range(0, len(rows), PICTURES_A_STEP):
+            part = rows[start : start + PICTURES_A_STEP]
+            batch = {name: tensor.to(device) for name, tensor in self._collate(part).items()}
+            wrong = self._answer_logits(batch).argmax(-1) != batch["targets"]
+            for at, kind in enumerate(kind for row in part for kind in row.kinds):
+                right[kind].append(not wrong[batch["answer"] == at].any().item())
+        return right
