@@ -1,0 +1,138 @@
+"""How nano is made: the stages in their order, and the export of what they made.
+
+    multimodal train nano [--stage core] [--out runs/nano] [--device cuda]
+
+A stage that is done is not done again, and one that was killed goes on from its checkpoint.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+
+from ..processor import MultimodalLlamaProcessor
+from ..training.loop import train, write_atomically
+from .compose import compose_nano, half_precise, nano_config
+from .stages.core import CoreStage, core_config
+from .stages.image_adapter import ImageAdapterStage
+from .stages.tokenizer import train_tokenizer
+from .stages.trunk import TrunkStage
+
+MAX_TILES = 4
+# One file a part: a later part adds a file and leaves the others as they are, byte for byte.
+SHARDS = {
+    "core.safetensors": ("core.",),
+    "vision.safetensors": ("vision.trunk.",),
+    "image_adapter.safetensors": ("vision.", "image_projection.", "image.", "extra_embedding."),
+}
+
+
+def _train_core(out: Path, device: str, num_workers: int) -> None:
+    train(CoreStage(train_tokenizer(out)), out, device, num_workers=num_workers)
+
+
+def _train_trunk(out: Path, device: str, num_workers: int) -> None:
+    train(TrunkStage(), out, device, num_workers=num_workers)
+
+
+def _train_image_adapter(out: Path, device: str, num_workers: int) -> None:
+    tokenizer = train_tokenizer(out)
+    train(ImageAdapterStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
+
+
+def _train_tokenizer(out: Path, device: str, num_workers: int) -> None:
+    train_tokenizer(out)
+
+
+STAGES: dict[str, Callable[[Path, str, int], None]] = {
+    "tokenizer": _train_tokenizer,
+    "core": _train_core,
+    "trunk": _train_trunk,
+    "image-adapter": _train_image_adapter,
+}
+
+
+def train_nano(
+    out: Path, stages: list[str] | None = None, device: str = "cpu", num_workers: int = 0, threads: int | None = None
+) -> None:
+    """Run the stages named, or all, in their order.
+
+    threads: CPU threads a stage computes with (torch's default otherwise); num_workers: processes that
+    make batches ahead, worth it where a GPU would wait for them.
+
+    Raises ValueError for a stage that does not exist.
+    """
+    unknown = sorted(set(stages or ()) - set(STAGES))
+    if unknown:
+        raise ValueError(f"found stage {', '.join(unknown)}; accepted: {', '.join(STAGES)}")
+    if threads:
+        torch.set_num_threads(threads)
+    for name, run in STAGES.items():
+        if not stages or name in stages:
+            run(out, device, num_workers)
+
+
+def export(run: Path, folder: Path) -> None:
+    """Write a run's model as a folder that `multimodal.load` and the Auto classes open, weights in float16.
+
+    `folder` must not exist yet; it is whole or not there.
+    """
+    tokenizer = train_tokenizer(run)
+    config = nano_config(core_config(tokenizer))
+    model = compose_nano(config, run)
+    trained = _adapter_weights(run)
+    missing, unexpected = model.load_state_dict(half_precise(trained), strict=False)
+    assert not unexpected and not [name for name in missing if not name.startswith(("core.", "vision.trunk."))]
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    _write_shards(_without_tied_head(model.state_dict()), partial)
+    config.architectures, config.dtype = [type(model).__name__], "float16"
+    config.save_pretrained(partial)
+    GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=256,
+    ).save_pretrained(partial)
+    tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
+    vision = config.vision_config
+    MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=MAX_TILES).save_pretrained(partial)
+    partial.rename(folder)
+
+
+def _adapter_weights(run: Path) -> dict[str, Tensor]:
+    """What the picture stage trained: at its end, or so far."""
+    from safetensors.torch import load_file
+
+    return load_file(run / "image-adapter" / "final.safetensors")
+
+
+def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in weights.items() if name != "core.lm_head.weight"}
+
+
+def _write_shards(weights: dict[str, Tensor], folder: Path) -> None:
+    """Each weight into the first shard whose prefix it has, and the index that tells where it is."""
+    home = {
+        name: next(file for file, prefixes in SHARDS.items() if name.startswith(prefixes)) for name in sorted(weights)
+    }
+    for file in SHARDS:
+        shard = {name: weights[name].half() for name, its_file in home.items() if its_file == file}
+        write_atomically(shard, folder / file, {"format": "pt"})
+    total = sum(weights[name].numel() * 2 for name in home)
+    index = {"metadata": {"total_size": total}, "weight_map": home}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+
