@@ -100,7 +100,7 @@ class GatedCrossAttention(nn.Module):
 def _only_where(sees: Tensor, update: Tensor) -> Tensor:
     """Zero for rows of text that see nothing, an exact zero whatever the row was computed to be.
 
-        text        <s>  What  <image>  is  this        sees 0 0 1 1 1
-        update       0     0      u      u    u
+    text        <s>  What  <image>  is  this        sees 0 0 1 1 1
+    update       0     0      u      u    u
     """
     return torch.where(sees, update, torch.zeros((), dtype=update.dtype, device=update.device))

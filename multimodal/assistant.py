@@ -57,7 +57,9 @@ def load(name: str | Path = "nano", *, device: str | torch.device | None = None,
         processor = MultimodalLlamaProcessor.from_pretrained(where, local_files_only=is_local)
     except OSError as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{name}: no model could be loaded ({reason}); accepted: 'nano', a folder, a hub id") from error
+        raise ValueError(
+            f"{name}: no model could be loaded ({reason}); accepted: 'nano', a folder, a hub id"
+        ) from error
     return Assistant(model.to(device).eval(), processor)
 
 

@@ -82,9 +82,7 @@ def stream_tokens(
 
 
 @torch.no_grad()
-def _read(
-    model: MultimodalLlama, context: Context, sampling: Sampling, pictures: dict[str, Tensor] | None
-) -> int:
+def _read(model: MultimodalLlama, context: Context, sampling: Sampling, pictures: dict[str, Tensor] | None) -> int:
     ids = torch.tensor([context.unread], device=model.device)
     output = model(
         ids,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-FOREVER = torch.iinfo(torch.int64).max  # the end of a span that no later picture has closed yet
+FOREVER = 2**62  # the end of a span that no later picture has closed yet; exact as a float too
 
 
 class ImageMemory(NamedTuple):

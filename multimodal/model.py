@@ -6,12 +6,14 @@ Shapes: B rows, T tokens, D width of the core, P pictures, K tiles of all pictur
 pictures.
 """
 
+import copy
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, LlamaForCausalLM, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -20,6 +22,7 @@ from adapters.cross_attention import GatedCrossAttention
 from adapters.gates import TanhGate
 from vision.encoder import PictureEncoder
 
+from .checkpoint import read_beside_sources, refuse_incomplete, split_off_sources, weights_folder
 from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
 from .image_memory import FOREVER, ImageMemory, picture_spans
 
@@ -186,18 +189,11 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
             raise ValueError(f"found {sum(per_row)} picture tokens in the text for {len(tiles_per_picture)} pictures")
         x, keep = self.vision(pixel_values.to(self.dtype), tiles_per_picture, aspect_ids)
         pictures = [picture[kept] for picture, kept in zip(self.image_projection(x), keep, strict=True)]
-        spans = picture_spans(is_picture, past)
-        of_row = [torch.cat(row) if row else x.new_empty(0, self.core.config.hidden_size) for row in _split(pictures, per_row)]
-        places = torch.tensor([len(picture) for picture in pictures], device=spans.device)
-        first, end = (
-            pad_sequence([torch.cat(row) if row else spans.new_empty(0) for row in _split(side, per_row)], True, fill)
-            for side, fill in (
-                (spans[:, 0].repeat_interleave(places).split(places.tolist()), FOREVER),
-                (spans[:, 1].repeat_interleave(places).split(places.tolist()), 0),
-            )
-        )
-        padded = pad_sequence(of_row, batch_first=True)  # [B, N, D]
-        projected = [self.image[str(layer)].memory(padded) for layer in self.config.image_layers]
+        spans = picture_spans(is_picture, past)  # [P, 2]
+        spans = [span.expand(len(picture), 2) for span, picture in zip(spans, pictures, strict=True)]
+        x = _pad_rows(pictures, per_row, 0.0)  # [B, N, D]
+        first, end = _pad_rows(spans, per_row, FOREVER).unbind(-1)  # [B, N] each
+        projected = [self.image[str(layer)].memory(x) for layer in self.config.image_layers]
         memory = ImageMemory(*zip(*projected, strict=True), first, end)
         return memory if before is None else before.followed_by(memory)
 
@@ -234,6 +230,51 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
             kwargs["image_memory"] = image_memory if expand_size == 1 else image_memory.repeat_interleave(expand_size)
         return input_ids, kwargs
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args, **kwargs):
+        """`PreTrainedModel.from_pretrained`, of safetensors files only, and strict.
+
+        What a folder of adapters leaves out is read where its configuration says; a hub id there is
+        downloaded like any other, unless local_files_only.
+
+        Raises ValueError if a weight is missing, unexpected, or of another shape (this last not with
+        ignore_mismatched_sizes), or a part that was left out cannot be had.
+        """
+        where, wants_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        kwargs["use_safetensors"] = True
+        source = where
+        if where is not None:
+            source, found = _beside_sources(str(where), **kwargs)
+            kwargs |= found
+        any_shape = kwargs.get("ignore_mismatched_sizes", False)
+        kwargs["ignore_mismatched_sizes"] = True  # the library's own error does not say which
+        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
+        mismatched = set() if any_shape else info["mismatched_keys"]
+        refuse_incomplete(str(where), info["missing_keys"], info["unexpected_keys"], mismatched)
+        if where is not None:
+            model.name_or_path = model.config.name_or_path = str(where)
+        return (model, info) if wants_info else model
+
+    def save_pretrained(self, save_directory: str | Path, *args, adapters_only: bool = False, **kwargs) -> None:
+        """`PreTrainedModel.save_pretrained`. adapters_only: write what was trained, name the rest.
+
+        The rest are the parts in config.sources that still equal their source to the bit; the folder
+        names them by id, revision and fingerprint, and `from_pretrained` fetches them.
+
+        Raises ValueError, with adapters_only, if the core has no source, is another than its source,
+        or a source cannot be read.
+        """
+        if not adapters_only:
+            return super().save_pretrained(save_directory, *args, **kwargs)
+        weights = kwargs.pop("state_dict", None) or self.state_dict()
+        kept, sources, left_out = split_off_sources(weights, self.config.sources or {}, set(self.all_tied_weights_keys))
+        whole, self.config = self.config, copy.deepcopy(self.config)
+        self.config.sources, self.config.left_out = sources, left_out
+        try:
+            return super().save_pretrained(save_directory, *args, state_dict=kept, **kwargs)
+        finally:
+            self.config = whole
+
     def train(self, mode: bool = True) -> "MultimodalLlama":
         """Training mode for what is attached; the frozen core and the frozen trunk stay as they are."""
         super().train(mode)
@@ -258,7 +299,8 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
                 nn.init.normal_(table, std=self.config.vision_config.width**-0.5)
 
 
-def _split(items, counts: list[int]) -> list[list]:
-    """Consecutive items in groups of the sizes given."""
-    items = iter(items)
-    return [[next(items) for _ in range(count)] for count in counts]
+def _pad_rows(pictures: list[Tensor], per_row: list[int], padding: float) -> Tensor:
+    """Consecutive pictures [places, D], so many a row -> [B, N, D], padded to the longest row."""
+    parts = iter(pictures)
+    rows = [torch.cat([pictures[0][:0], *(next(parts) for _ in range(count))]) for count in per_row]
+    return pad_sequence(rows, batch_first=True, padding_value=padding)

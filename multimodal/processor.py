@@ -176,4 +176,3 @@ def _without_media(conversation: list) -> tuple[list, list]:
         )
 
     return [plain(message) for message in conversation], images
-

@@ -74,7 +74,9 @@ class PictureEncoder(nn.Module):
         Raises ValueError if the tiles are of another size or do not add up to K.
         """
         if tuple(tiles.shape[1:]) != (3, self.tile_px, self.tile_px):
-            raise ValueError(f"tiles are {list(tiles.shape)}; this encoder takes [K, 3, {self.tile_px}, {self.tile_px}]")
+            raise ValueError(
+                f"tiles are {list(tiles.shape)}; this encoder takes [K, 3, {self.tile_px}, {self.tile_px}]"
+            )
         counts = tiles_per_picture.tolist()
         if sum(counts) != len(tiles):
             raise ValueError(f"{len(tiles)} tiles were given for pictures of {counts} tiles")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import LlamaConfig
 
 from vision.encoder import SIZES
@@ -16,9 +16,7 @@ IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on ha
 
 def nano_config(text_config: LlamaConfig) -> MultimodalLlamaConfig:
     """The configuration of the composed nano around the core's."""
-    return MultimodalLlamaConfig(
-        text_config=text_config, vision_config=SIZES["nano"], image_layers=list(IMAGE_LAYERS)
-    )
+    return MultimodalLlamaConfig(text_config=text_config, vision_config=SIZES["nano"], image_layers=list(IMAGE_LAYERS))
 
 
 def half_precise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -42,6 +40,7 @@ def trunk_weights(run: Path) -> dict[str, Tensor]:
 def compose_nano(config: MultimodalLlamaConfig, run: Path) -> MultimodalLlama:
     """A fresh composition of a run's core and trunk: everything between them is at its start."""
     model = MultimodalLlama(config)
+    nn.init.zeros_(model.extra_embedding.weight)
     missing, unexpected = model.core.load_state_dict(core_weights(run), strict=False)
     assert not unexpected and set(missing) <= {"lm_head.weight"}, (missing, unexpected)  # the head is the tied table
     model.vision.trunk.load_state_dict(trunk_weights(run))

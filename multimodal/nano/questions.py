@@ -187,7 +187,8 @@ def _stands(scene: Scene, rng: random.Random, truth: bool) -> Question | None:
 def _text(scene: Scene, rng: random.Random) -> Question | None:
     if scene.inscription is None:
         return None
-    form = rng.choice(("What does it say?", "What is written in the picture?", "Read the text.", "What text do you see?"))
+    forms = ("What does it say?", "What is written in the picture?", "Read the text.", "What text do you see?")
+    form = rng.choice(forms)
     return Question("text", form, scene.inscription.text)
 
 

@@ -133,6 +133,3 @@ def _write_shards(weights: dict[str, Tensor], folder: Path) -> None:
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, as hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-

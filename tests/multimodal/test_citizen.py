@@ -29,7 +29,9 @@ def model() -> multimodal.MultimodalLlama:
 def test_saved_and_loaded_to_the_bit(model, auto, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = auto.from_pretrained(tmp_path)
-    assert type(loaded) is multimodal.MultimodalLlama and type(AutoConfig.from_pretrained(tmp_path)) is type(model.config)
+    assert type(loaded) is multimodal.MultimodalLlama and type(AutoConfig.from_pretrained(tmp_path)) is type(
+        model.config
+    )
     assert loaded.config.vision_config.keywords == model.config.vision_config.keywords
     expected = model.state_dict()
     assert loaded.state_dict().keys() == expected.keys()
@@ -57,7 +59,9 @@ def test_generate_takes_pictures(model, how):
 @torch.no_grad()
 def test_generated_greedily_is_the_likeliest_of_full_passes(model):
     text, shown = ids("ab?icdefgh"), pictures(4)
-    generated = model.generate(text, attention_mask=torch.ones_like(text), max_new_tokens=10, eos_token_id=None, **shown)
+    generated = model.generate(
+        text, attention_mask=torch.ones_like(text), max_new_tokens=10, eos_token_id=None, **shown
+    )
     for _ in range(10):
         text = torch.cat([text, model(text, **shown).logits[:, -1].argmax(-1, keepdim=True)], 1)
     assert torch.equal(generated, text)

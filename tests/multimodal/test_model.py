@@ -102,9 +102,7 @@ def test_a_picture_changes_no_logit_before_it_and_every_one_from_it_on(model):
 def test_a_second_picture_leaves_earlier_logits_alone(model):
     text, both = ids("iabcdiefgh"), pictures(2, 4)
     first = {name: value[: 2 if name == "pixel_values" else 1] for name, value in both.items()}
-    torch.testing.assert_close(
-        model(text, **both).logits[:, :5], model(text[:, :5], **first).logits, atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(model(text, **both).logits[:, :5], model(text[:, :5], **first).logits, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -118,9 +116,7 @@ def test_a_token_sees_the_last_picture_only_and_neighbours_together(model):
             [[1] * 5 + [0] * 5] * 3 + [[0] * 5 + [1] * 5] * 3
         )
     memory = model.look(ids("aiibcd"), **pictures(1, 1))
-    assert memory.seen_from(torch.arange(6))[0].int().tolist() == (
-        [[0] * 10] + [[1] * 5 + [0] * 5] + [[1] * 10] * 4
-    )
+    assert memory.seen_from(torch.arange(6))[0].int().tolist() == ([[0] * 10] + [[1] * 5 + [0] * 5] + [[1] * 10] * 4)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,12 @@ from ...training.loop import Schedule
 from ..compose import compose_nano, nano_config
 from ..pictures import draw, sample_style
 from ..questions import ask_about
-from ..scenes import Question, Scene, sample_scene
+from ..scenes import Scene, sample_scene
 from ..text.tokenizer import ConversationEncoder
 
 PICTURES_A_STEP = 16
 QUESTIONS_A_PICTURE = 10
+TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
 GATE_AT_START = 0.4  # before tanh; from 0 the gates take this stage's first minutes to get here
 
@@ -54,6 +55,9 @@ class ImageAdapterStage:
         torch.manual_seed(seed)
         self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.5e-3, warmup_steps=100)
         self.model = compose_nano(nano_config(core_config), run)
+        # a picture speaks through the blocks alone; its token's embedding stays at zero, which saves the
+        # way back through the layers below the first block
+        self.model.extra_embedding.requires_grad_(False)
         for name, parameter in self.model.named_parameters():
             if name.endswith("openness"):
                 nn.init.constant_(parameter, GATE_AT_START)
@@ -87,6 +91,8 @@ class ImageAdapterStage:
         ids, branch, position, answers = prefix, [0] * len(prefix), list(range(len(prefix))), []
         header = self._prefix[1:-1]
         for number, question in enumerate(asked):
+            if len(ids) > TOKENS_A_ROW:
+                break
             turn = self._turn(question.text)
             answer = self._encoder.text(question.answer)
             if dialogue and number:
@@ -97,7 +103,8 @@ class ImageAdapterStage:
             position += range(start, start + len(added))
             branch += [0 if dialogue else number + 1] * len(added)
             ids = ids + added
-        return Row(tiles.pixels, tiles.aspect_id, ids, branch, position, answers, [question.kind for question in asked])
+        kinds = [question.kind for question in asked[: len(answers)]]
+        return Row(tiles.pixels, tiles.aspect_id, ids, branch, position, answers, kinds)
 
     @property
     def _end_of_turn(self) -> int:
