@@ -1,0 +1,1 @@
+"""Pictures: opening them, cutting them into tiles, encoding them."""
