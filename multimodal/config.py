@@ -37,8 +37,10 @@ class MultimodalLlamaConfig(PreTrainedConfig):
     `image_layers`: the core's layers, counted from 0, before which an image block stands; None means
     before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `vision_config` None: no eyes.
     The ids of our own tokens follow the core's vocabulary, and their embeddings stand in our table.
+    `sources`: where parts of the model come from, {"core": {"id": ..., "revision": ...}}, and
+    `left_out`: which of them the folder of this configuration leaves there (see `checkpoint.py`).
 
-    Raises ValueError if an image layer is none of the core's.
+    Raises ValueError if an image layer is none of the core's, or a source has no id.
     """
 
     model_type = "multimodal_llama"
@@ -50,6 +52,8 @@ class MultimodalLlamaConfig(PreTrainedConfig):
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None
     image_layers: list[int] | None = None
+    sources: dict[str, dict] | None = None
+    left_out: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
@@ -59,6 +63,12 @@ class MultimodalLlamaConfig(PreTrainedConfig):
         outside = [layer for layer in self.image_layers if not 0 <= layer < num_layers]
         if outside:
             raise ValueError(f"image_layers has {outside}; the text core has layers 0 to {num_layers - 1}")
+        for part, source in (self.sources or {}).items():
+            if not isinstance(source.get("id"), str):
+                raise ValueError(f"sources[{part!r}] is {source}; it needs an 'id': 'nano', a folder, or a hub id")
+        nameless = sorted(set(self.left_out) - set(self.sources or {}))
+        if nameless:
+            raise ValueError(f"left_out has {', '.join(nameless)}; sources must say where to find that")
 
     @property
     def image_token_id(self) -> int:

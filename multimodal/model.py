@@ -6,14 +6,12 @@ Shapes: B rows, T tokens, D width of the core, P pictures, K tiles of all pictur
 pictures.
 """
 
-import copy
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, GenerationMixin, LlamaForCausalLM, PreTrainedModel
+from transformers import GenerationMixin, LlamaForCausalLM
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -22,9 +20,9 @@ from adapters.cross_attention import GatedCrossAttention
 from adapters.gates import TanhGate
 from vision.encoder import PictureEncoder
 
-from .checkpoint import read_beside_sources, refuse_incomplete, split_off_sources, weights_folder
 from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
 from .image_memory import FOREVER, ImageMemory, picture_spans
+from .pretrained import ComposedPreTrainedModel
 
 
 @dataclass
@@ -34,7 +32,7 @@ class MultimodalOutput(CausalLMOutputWithPast):
     image_memory: ImageMemory | None = None
 
 
-class MultimodalLlama(PreTrainedModel, GenerationMixin):
+class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
     """A frozen Llama 3 that sees, by composition: new layers stand beside the core, never in it.
 
     With no picture `forward` is the core's own. The core stays in evaluation mode and takes no
@@ -73,7 +71,7 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
                     text.rms_norm_eps,
                 )
         self.post_init()
-        self.core.requires_grad_(False)
+        self.freeze()
 
     def forward(
         self,
@@ -230,51 +228,6 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
             kwargs["image_memory"] = image_memory if expand_size == 1 else image_memory.repeat_interleave(expand_size)
         return input_ids, kwargs
 
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path | None, *args, **kwargs):
-        """`PreTrainedModel.from_pretrained`, of safetensors files only, and strict.
-
-        What a folder of adapters leaves out is read where its configuration says; a hub id there is
-        downloaded like any other, unless local_files_only.
-
-        Raises ValueError if a weight is missing, unexpected, or of another shape (this last not with
-        ignore_mismatched_sizes), or a part that was left out cannot be had.
-        """
-        where, wants_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
-        kwargs["use_safetensors"] = True
-        source = where
-        if where is not None:
-            source, found = _beside_sources(str(where), **kwargs)
-            kwargs |= found
-        any_shape = kwargs.get("ignore_mismatched_sizes", False)
-        kwargs["ignore_mismatched_sizes"] = True  # the library's own error does not say which
-        model, info = super().from_pretrained(source, *args, output_loading_info=True, **kwargs)
-        mismatched = set() if any_shape else info["mismatched_keys"]
-        refuse_incomplete(str(where), info["missing_keys"], info["unexpected_keys"], mismatched)
-        if where is not None:
-            model.name_or_path = model.config.name_or_path = str(where)
-        return (model, info) if wants_info else model
-
-    def save_pretrained(self, save_directory: str | Path, *args, adapters_only: bool = False, **kwargs) -> None:
-        """`PreTrainedModel.save_pretrained`. adapters_only: write what was trained, name the rest.
-
-        The rest are the parts in config.sources that still equal their source to the bit; the folder
-        names them by id, revision and fingerprint, and `from_pretrained` fetches them.
-
-        Raises ValueError, with adapters_only, if the core has no source, is another than its source,
-        or a source cannot be read.
-        """
-        if not adapters_only:
-            return super().save_pretrained(save_directory, *args, **kwargs)
-        weights = kwargs.pop("state_dict", None) or self.state_dict()
-        kept, sources, left_out = split_off_sources(weights, self.config.sources or {}, set(self.all_tied_weights_keys))
-        whole, self.config = self.config, copy.deepcopy(self.config)
-        self.config.sources, self.config.left_out = sources, left_out
-        try:
-            return super().save_pretrained(save_directory, *args, state_dict=kept, **kwargs)
-        finally:
-            self.config = whole
-
     def train(self, mode: bool = True) -> "MultimodalLlama":
         """Training mode for what is attached; the frozen core and the frozen trunk stay as they are."""
         super().train(mode)
@@ -282,6 +235,12 @@ class MultimodalLlama(PreTrainedModel, GenerationMixin):
         if self.vision is not None:
             self.vision.trunk.eval()
         return self
+
+    def freeze(self) -> None:
+        """Only what is attached takes a gradient: not the core, not the trunk of the picture encoder."""
+        self.core.requires_grad_(False)
+        if self.vision is not None:
+            self.vision.trunk.requires_grad_(False)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.core.get_input_embeddings()
