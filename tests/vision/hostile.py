@@ -127,13 +127,6 @@ def _closed(folder: Path) -> Any:
         return file
 
 
-def _opened_then_cut(folder: Path) -> Image.Image:
-    path = _file(folder, "lazy.png", encoded(noise(64, 64), "PNG"))
-    image = Image.open(path)
-    os.truncate(path, 500)
-    return image
-
-
 def _floats(value: float) -> np.ndarray:
     array = np.full((8, 8, 3), 0.5, np.float32)
     array[3, 3, 1] = value
@@ -184,7 +177,7 @@ HOSTILE: dict[str, Hostile] = {
     "PNG without its end": _named("noend.png", _PNG[:-12], "truncated"),
     "PNG, wrong checksum of pixels": _named("pixels.png", _flipped(_PNG, len(_PNG) // 2), "wrong checksum"),
     "PNG, wrong checksum of header": _named("header.png", _flipped(_PNG, 17), "wrong checksum"),
-    "PIL image of a cut file": Hostile(_opened_then_cut, "a PIL image that cannot be decoded"),
+    "PIL image of a cut file": _value(lambda: Image.open(io.BytesIO(_PNG[:500])), "a PIL image that cannot be decoded"),
     # too large, too small, too slow
     "bomb: 1-bit PNG": _named(
         "bomb.png", encoded(Image.new("1", (3000, 3000)), "PNG"), "3000 px wide and 3000 px high"

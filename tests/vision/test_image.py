@@ -258,7 +258,10 @@ SOURCES = {
 def test_every_kind_of_source_gives_the_same_picture(name, tmp_path):
     path = tmp_path / "picture.png"
     path.write_bytes(encoded(PICTURE, "PNG"))
-    assert difference(open_picture(SOURCES[name](path)), RGB) == 0
+    source = SOURCES[name](path)
+    assert difference(open_picture(source), RGB) == 0
+    if hasattr(source, "close"):
+        source.close()
 
 
 @pytest.mark.parametrize("grey", [GREY, GREY[..., None], torch.from_numpy(GREY), torch.from_numpy(GREY)[None]])
