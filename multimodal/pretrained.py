@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+from safetensors import SafetensorError
 from transformers import GenerationConfig, PreTrainedModel
 
 from .checkpoint import read_part, read_weights, refuse_incomplete, split_off_sources, weights_folder
@@ -19,14 +20,19 @@ class ComposedPreTrainedModel(PreTrainedModel):
         downloaded like any other, unless local_files_only.
 
         Raises ValueError if a weight is missing, unexpected, or of another shape (this last not with
-        ignore_mismatched_sizes), or a part that was left out cannot be had.
+        ignore_mismatched_sizes), a file is none of safetensors' format, or a part that was left out cannot be had.
         """
         where, wants_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
         any_shape = kwargs.get("ignore_mismatched_sizes", False)
         # the library's own error for a shape does not say which weight
         kwargs |= {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
         whole = cls._joined_with_sources(str(where), kwargs) if where is not None else {}
-        model, info = super().from_pretrained(None if whole else where, *args, **(kwargs | whole))
+        try:
+            model, info = super().from_pretrained(None if whole else where, *args, **(kwargs | whole))
+        except (OSError, SafetensorError):
+            if where is not None and Path(where).is_dir():
+                read_weights(Path(where) / kwargs.get("subfolder", ""))  # its error says what is wrong there
+            raise
         mismatched = set() if any_shape else info["mismatched_keys"]
         refuse_incomplete(str(where), info["missing_keys"], info["unexpected_keys"], mismatched)
         model.freeze()  # the library makes every weight that it loads take a gradient

@@ -16,7 +16,12 @@ IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on ha
 
 def nano_config(text_config: LlamaConfig) -> MultimodalLlamaConfig:
     """The configuration of the composed nano around the core's."""
-    return MultimodalLlamaConfig(text_config=text_config, vision_config=SIZES["nano"], image_layers=list(IMAGE_LAYERS))
+    return MultimodalLlamaConfig(
+        text_config=text_config,
+        vision_config=SIZES["nano"],
+        image_layers=list(IMAGE_LAYERS),
+        sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},
+    )
 
 
 def half_precise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
