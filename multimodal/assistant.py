@@ -1,18 +1,18 @@
 """What a user talks to: ask about pictures, stream the answer, keep a conversation."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
+from .checkpoint import NANO
 from .generation import Context, Sampling, TextStream, stream_tokens
 from .model import MultimodalLlama
-from .processor import MultimodalLlamaProcessor
-
-NANO = Path(__file__).parent / "nano" / "weights"
+from .processor import MultimodalLlamaProcessor, checked_text
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def load(name: str | Path = "nano", *, device: str | torch.device | None = None,
     device: by default the GPU if there is one; dtype: by default bfloat16 on a GPU, else float32. Only
     a hub id reaches the network. Returns an `Assistant`.
 
-    Raises ValueError if there is no such model.
+    Raises ValueError if there is no such model, or if it is damaged.
     """
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
@@ -55,7 +55,7 @@ def load(name: str | Path = "nano", *, device: str | torch.device | None = None,
     try:
         model = MultimodalLlama.from_pretrained(where, dtype=dtype, local_files_only=is_local)
         processor = MultimodalLlamaProcessor.from_pretrained(where, local_files_only=is_local)
-    except OSError as error:
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
             f"{name}: no model could be loaded ({reason}); accepted: 'nano', a folder, a hub id"
@@ -93,8 +93,11 @@ class Chat:
 
     def __init__(self, model: MultimodalLlama, processor: MultimodalLlamaProcessor, system: str | None = None):
         self.model, self.processor = model, processor
-        self.messages: list[dict] = [{"role": "system", "content": _checked(system, "system")}] if system else []
+        self.messages: list[dict] = []
+        if system is not None:
+            self.messages.append({"role": "system", "content": _checked(system, "system prompt")})
         self._context = Context.empty(model)
+        self._answering: Generator | None = None
 
     def ask(self, question: str | None = None, *, image: Any = None, **sampling) -> Answer:
         """The answer to the next turn; arguments as in `Assistant.ask`."""
@@ -102,7 +105,11 @@ class Chat:
         return last.answer
 
     def stream(self, question: str | None = None, *, image: Any = None, **sampling) -> Iterator[Event]:
-        """The next turn's answer as it comes. A reader who stops early leaves the part he read in the history."""
+        """The next turn's answer as it comes.
+
+        A reader who stops early leaves the part he read in the history, and so does one who asks on.
+        A turn of which the model read nothing, as one that is too long, leaves the conversation as it was.
+        """
         started, how = time.perf_counter(), Sampling(**sampling)
         images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
         content = [{"type": "image"} for _ in images]
@@ -111,14 +118,17 @@ class Chat:
         if not content:
             raise ValueError("found neither a question nor a picture; at least one of them is needed")
         pictures = self.processor.pictures(images) if images else None
-        return self._turn(content, pictures, how, started)
+        if self._answering is not None:
+            self._answering.close()
+        self._answering = self._turn(content, pictures, how, started)
+        return self._answering
 
-    def _turn(self, content: list[dict], pictures: Any, sampling: Sampling, started: float) -> Iterator[Event]:
+    def _turn(self, content: list[dict], pictures: Any, sampling: Sampling, started: float) -> Generator[Event]:
         before = self._ids(self.messages) if self.messages and self.messages[-1]["role"] == "assistant" else []
-        self.messages.append({"role": "user", "content": content})
-        turn = self._ids(self.messages, add_generation_prompt=True)[len(before) :]
-        context = self._context
-        context.unread = [*_end_of_answer(context.unread, before), *turn]
+        asked = [*self.messages, {"role": "user", "content": content}]
+        turn = self._ids(asked, add_generation_prompt=True)[len(before) :]
+        context, unread = self._context, self._context.unread
+        context.unread = [*_end_of_answer(unread, before), *turn]
         prompt_tokens, new_tokens, first_s = context.cache.get_seq_length() + len(context.unread), 0, 0.0
         written = TextStream(self.processor.tokenizer)
         try:
@@ -130,7 +140,10 @@ class Chat:
             if text := written.close():
                 yield Event(text)
         finally:
-            self.messages.append({"role": "assistant", "content": written.text})
+            if new_tokens:
+                self.messages += [asked[-1], {"role": "assistant", "content": written.text}]
+            else:
+                context.unread = unread
         yield Event(answer=Answer(written.text, prompt_tokens, new_tokens, first_s, time.perf_counter() - started))
 
     def _ids(self, messages: list[dict], **kwargs) -> list[int]:
@@ -157,6 +170,4 @@ def _end_of_answer(unread: list[int], before: list[int]) -> list[int]:
 def _checked(text: str, what: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"the {what} is {text!r}; accepted: text that is not blank")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise ValueError(f"the {what} holds half a surrogate pair, which is no text; accepted: any Unicode text")
-    return text
+    return checked_text(text, what)

@@ -84,15 +84,22 @@ def stream_tokens(
 @torch.no_grad()
 def _read(model: MultimodalLlama, context: Context, sampling: Sampling, pictures: dict[str, Tensor] | None) -> int:
     ids = torch.tensor([context.unread], device=model.device)
-    output = model(
-        ids,
-        past_key_values=context.cache,
-        image_memory=context.memory,
-        use_cache=True,
-        logits_to_keep=1,
-        **{name: value.to(model.device) for name, value in (pictures or {}).items()},
-    )
-    context.memory = output.image_memory
+    read = context.cache.get_seq_length()
+    try:
+        output = model(
+            ids,
+            past_key_values=context.cache,
+            image_memory=context.memory,
+            use_cache=True,
+            logits_to_keep=1,
+            **{name: value.to(model.device) for name, value in (pictures or {}).items()},
+        )
+    except BaseException:  # interrupted, or out of memory: the layers that have read these ids forget them
+        for layer in context.cache.layers:
+            layer.crop(read - layer.get_seq_length())
+        raise
+    if pictures:
+        context.memory = output.image_memory
     token = sampling.choose(ids, output.logits[:, -1]).item()
     context.unread = [token]
     return token
@@ -114,7 +121,7 @@ class TextStream:
     def push(self, token: int) -> str:
         """The text that this token adds, perhaps none yet."""
         self._ids.append(token)
-        whole = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        whole = self._decoded()
         if whole.endswith("\N{REPLACEMENT CHARACTER}"):  # the rest of a character's bytes is in the next token
             return ""
         added, self.text = whole[len(self.text) :], whole
@@ -122,6 +129,10 @@ class TextStream:
 
     def close(self) -> str:
         """What was held back: bytes that never became a character."""
-        whole = self._tokenizer.decode(self._ids, skip_special_tokens=True)
+        whole = self._decoded()
         added, self.text = whole[len(self.text) :], whole
         return added
+
+    def _decoded(self) -> str:
+        # Cleaning up would change text that has been given already ("I '" and then "I'm").
+        return self._tokenizer.decode(self._ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -12,6 +12,9 @@ IMAGE_TOKEN = "<|image|>"
 # Ours follow the core's vocabulary in this order, whatever the core is; the rest of the table is in reserve.
 EXTRA_TOKENS = (IMAGE_TOKEN, "<|video|>", "<|speech|>", "<|end_of_speech|>")
 
+# The library marks special tokens in messages with these, and drops them from the messages first.
+_MARKS = "\U000f0000\U000f0001"
+
 # Llama 3's chat format without its date header; a picture of a message is one token at its place.
 CHAT_TEMPLATE = """\
 {{- bos_token }}
@@ -97,8 +100,8 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         """A conversation, or a list of them, as a prompt or, with `tokenize`, as what the model takes.
 
         A message's content is a string or a list of {"type": "text", "text": ...} and {"type": "image",
-        "image": picture}, pictures as in `__call__`. Text that spells a special token stays text unless
-        `sanitize_control_tokens` is turned off.
+        "image": picture}, pictures as in `__call__`. With `tokenize`, text that spells a special token stays
+        text unless `sanitize_control_tokens` is turned off; a prompt in words cannot tell the two apart.
 
         Raises as `__call__` does.
         """
@@ -153,26 +156,53 @@ def _as_rows(images: Any, rows: int) -> list[list] | None:
     return [list(row) for row in images] if nested and len(images) == rows else None
 
 
+def checked_text(text: str, what: str) -> str:
+    """Text that a prompt can hold letter for letter.
+
+    Raises ValueError for a lone surrogate, and for the two private-use characters that the library
+    would drop silently.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ValueError(f"the {what} holds half a surrogate pair, which is no text; accepted: any Unicode text")
+    if found := sorted(set(text) & set(_MARKS)):
+        raise ValueError(f"the {what} holds the private-use character U+{ord(found[0]):X}; accepted: text without it")
+    return text
+
+
 def _without_media(conversation: list) -> tuple[list, list]:
-    """The conversation with its pictures taken out, and the pictures in reading order."""
+    """The conversation with its pictures taken out, and the pictures in reading order.
+
+    Texts that stand side by side in a message become one, trimmed as the template trims each: the
+    library looks for special tokens in one text at a time and would miss one that two of them spell.
+    """
     images = []
 
     def plain(message: Any) -> Any:
         if isinstance(message, list | tuple):
             return [plain(one) for one in message]
-        if isinstance(message["content"], str):
-            return message
-        return {**message, "content": [part_of(part) for part in message["content"]]}
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, str):
+            return {**message, "content": checked_text(content, "message")}
+        if not isinstance(content, list | tuple):
+            raise ValueError(f"found the message {message!r:.200}; accepted: {{'role': str, 'content': str or parts}}")
+        parts = []
+        for part in map(part_of, content):
+            if part["type"] == "text" and parts and parts[-1]["type"] == "text":
+                parts[-1] = {"type": "text", "text": parts[-1]["text"].strip() + part["text"].strip()}
+            else:
+                parts.append(part)
+        return {**message, "content": parts}
 
-    def part_of(part: dict) -> dict:
-        if part.get("type") == "text" and isinstance(part.get("text"), str):
-            return {"type": "text", "text": part["text"]}
-        if part.get("type") == "image" and "image" in part:
-            images.append(part["image"])
-            return {"type": "image"}
+    def part_of(part: Any) -> dict:
+        if isinstance(part, dict):
+            if part.get("type") == "text" and isinstance(part.get("text"), str):
+                return {"type": "text", "text": checked_text(part["text"], "message")}
+            if part.get("type") == "image" and "image" in part:
+                images.append(part["image"])
+                return {"type": "image"}
         raise ValueError(
-            f"a message holds a part with type {part.get('type')!r} and keys {sorted(part)}; accepted: "
-            "{'type': 'text', 'text': str} and {'type': 'image', 'image': picture}"
+            f"a message holds the part {part!r:.200}; accepted: {{'type': 'text', 'text': str}} and "
+            "{'type': 'image', 'image': picture}"
         )
 
     return [plain(message) for message in conversation], images

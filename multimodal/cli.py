@@ -1,0 +1,233 @@
+"""The command line: ask, chat, train, info.
+
+Bad input ends in one line on the error stream, `error: ...`, and exit code 2. Libraries are imported
+where a command needs them.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from .assistant import Assistant, Chat
+
+# What training imports and the default installation lacks.
+TRAINING_NEEDS = (
+    "font_caladea",
+    "font_fjallaone",
+    "font_fredoka_one",
+    "font_hanken_grotesk",
+    "font_lato",
+    "font_manrope",
+    "font_roboto",
+    "font_source_sans_pro",
+    "font_source_serif_pro",
+    "matplotlib",
+    "tensorboard",
+)
+CHAT_HELP = "/image PATH shows a picture with the next question, /new starts again, /quit ends."
+
+
+class _OneLineErrors(TyperGroup):
+    """Turns what is wrong with the input into one line and exit code 2; any other exception is a bug and stays one."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            code = super().main(*args, **{**kwargs, "standalone_mode": False})
+        except (typer.TyperException, ValueError, OSError) as error:
+            _print_error(error)
+            sys.exit(2)
+        sys.exit(code)
+
+
+app = typer.Typer(
+    name="multimodal",
+    cls=_OneLineErrors,
+    help="A frozen Llama 3 with eyes: ask about pictures.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[str, typer.Option(help="'nano', which ships inside, a folder, or a hub id.")]
+System = Annotated[str | None, typer.Option(help="A system prompt.", show_default=False)]
+MaxNewTokens = Annotated[int, typer.Option(help="Cut the answer after this many tokens.")]
+Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; above, tokens are drawn.")]
+TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")]
+Seed = Annotated[int | None, typer.Option(help="Draw the same tokens every time.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from . import __version__
+
+        typer.echo(f"multimodal {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(epilog='Example: multimodal ask "How many circles are there?" --image scene.png')
+def ask(
+    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    image: Annotated[list[str], typer.Option(metavar="FILE", help="A picture; may be given again.")] = [],  # noqa: B006
+    system: System = None,
+    model: Model = "nano",
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a question, about pictures or not; the answer is printed as it comes."""
+    assistant = _load(model, seed)
+    sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    about = dict(image=image or None, system=system)
+    if as_json:
+        answer = assistant.ask(question, **about, **sampling)
+        typer.echo(json.dumps({"model": model, **asdict(answer)}))
+        return
+    for event in assistant.stream(question, **about, **sampling):
+        typer.echo(event.text, nl=False)
+    typer.echo()
+
+
+@app.command(epilog=f"Example: multimodal chat. In it, {CHAT_HELP}")
+def chat(
+    system: System = None,
+    model: Model = "nano",
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    seed: Seed = None,
+) -> None:
+    """Talk with a model that remembers the conversation; questions are lines of the standard input."""
+    assistant = _load(model, seed)
+    conversation, pictures = assistant.chat(system), []
+    sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        typer.echo(CHAT_HELP)
+        with suppress(ImportError):  # editing of the line; on Windows the terminal does it
+            import readline  # noqa: F401
+    else:
+        sys.stdin.reconfigure(errors="surrogateescape")  # a line that is no UTF-8 is refused as text, not as a file
+    while (line := _next_line("> " if interactive else "")) is not None:
+        command, _, rest = line.partition(" ")
+        try:
+            if command == "/quit":
+                break
+            elif command == "/new":
+                conversation, pictures = assistant.chat(system), []
+            elif command == "/image":
+                path = os.path.expanduser(rest.strip())
+                assistant.processor.pictures([path])  # it is refused here and now, not with the question
+                pictures.append(path)
+            elif command.startswith("/"):
+                raise ValueError(f"found {command}; accepted: {CHAT_HELP}")
+            elif line:
+                _print_turn(conversation, line, pictures, sampling)
+                pictures = []
+        except ValueError as error:
+            _print_error(error)
+
+
+def _print_turn(conversation: "Chat", question: str, pictures: list[str], sampling: dict[str, Any]) -> None:
+    for event in conversation.stream(question, image=pictures or None, **sampling):
+        typer.echo(event.text, nl=False)
+    typer.echo()
+
+
+def _next_line(prompt: str) -> str | None:
+    """The next line of the standard input without blanks around it; None at its end."""
+    try:
+        return input(prompt).strip()
+    except EOFError:
+        if prompt:
+            typer.echo()  # the terminal's own prompt starts a line
+        return None
+
+
+@app.command(epilog="Example: multimodal train nano --out runs/nano. It goes on where an earlier run stopped.")
+def train(
+    model: Annotated[str, typer.Argument(help="What to train: nano.")],
+    stage: Annotated[list[str], typer.Option(help="Only this stage; may be given again.")] = [],  # noqa: B006
+    out: Annotated[Path, typer.Option(help="The folder of the run.")] = Path("runs/nano"),
+    device: Annotated[str, typer.Option(help="As torch names it: cpu, cuda, cuda:1.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches ahead.")] = 0,
+) -> None:
+    """Make nano again from nothing: its tokenizer, its text core, its eyes."""
+    if model != "nano":
+        raise ValueError(f"found {model}; accepted: nano")
+    if missing := [name for name in TRAINING_NEEDS if find_spec(name) is None]:
+        raise ValueError(f"training needs {', '.join(missing)}; they come with: pip install 'multimodal-llama[train]'")
+    from .nano.recipe import train_nano
+
+    train_nano(out, stage or None, _checked_device(device), workers, threads)
+
+
+def _checked_device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a torch that was built without CUDA
+        raise ValueError(f"the device is {name} ({str(error).splitlines()[0]}); accepted: cpu, cuda") from None
+    return name
+
+
+@app.command(epilog="Example: multimodal info nano")
+def info(
+    model: Annotated[str, typer.Argument(help="'nano', or a folder.")] = "nano",
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a model is: parts and sizes, what it knows and what not, how well it answers."""
+    from .info import read_info, show
+
+    found = read_info(model)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    from rich.console import Console
+
+    show(found, Console(markup=False, highlight=False))
+
+
+def _load(model: str, seed: int | None) -> "Assistant":
+    """The assistant, with what libraries say on the way turned off; downloads keep their progress bars."""
+    import huggingface_hub.utils
+    import torch
+    import transformers.utils.logging
+
+    from .assistant import load
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    huggingface_hub.utils.enable_progress_bars()
+    if seed is not None:
+        torch.manual_seed(seed)
+    return load(model)
+
+
+def _print_error(error: Exception) -> None:
+    text = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+    typer.echo(f"error: {' '.join(text.splitlines())}", err=True)
