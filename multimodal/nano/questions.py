@@ -9,14 +9,14 @@ CLEARLY_APART = 0.2  # two centres nearer than this along an axis are not asked 
 
 
 def ask_about(scene: Scene, rng: random.Random, number: int) -> list[Question]:
-    """Up to `number` different questions with one right answer each, kinds in random order."""
+    """One to `number` different questions with one right answer each, kinds in random order."""
     questions: dict[str, Question] = {}
-    for _ in range(3 * number):
+    tries = 0
+    while len(questions) < number and (tries < 3 * number or not questions):
         asked = rng.choice(_ASKERS)(scene, rng)
-        if asked and asked.text not in questions:
-            questions[asked.text] = asked
-        if len(questions) == number:
-            break
+        if asked:
+            questions.setdefault(asked.text, asked)
+        tries += 1
     return list(questions.values())
 
 
