@@ -1,4 +1,4 @@
-"""The words that the image trunk learns by: a scene told in a tiny vocabulary, and its twins.
+"""The words that the image trunk learns by: a scene told in a tiny vocabulary, patch by patch, and its twins.
 
 A caption is a tuple of words: how many things, then place, size, colour and shape of each in reading
 order, then the letters of the inscription. `("one", "top left", "large", "black", "triangle", "text",
@@ -7,6 +7,8 @@ order, then the letters of the inscription. `("one", "top left", "large", "black
 
 import random
 from dataclasses import replace
+
+import numpy as np
 
 from .pictures import Box
 from .scenes import (
@@ -105,6 +107,40 @@ def in_reading_order(things: list[Thing]) -> list[Thing]:
     """Things row by row of the nine places, left to right."""
     rows = {place: number for number, place in enumerate(CLASSES["place"])}
     return sorted(things, key=lambda thing: (rows[thing.place], thing.x))
+
+
+# What a patch is named by, each with its number of names, 0 for nothing: colour, shape and look of the thing there,
+# whether its centre is there, and the letters centred in its left and in its right half.
+PATCH_NAMES = (len(COLOURS) + 1, len(SHAPES) + 1, len(LOOKS) + 1, 2, len(LETTERS) + 1, len(LETTERS) + 1)
+
+
+def name_patches(
+    scene: Scene, letter_boxes: list[Box], size: tuple[float, float], corner: tuple[float, float], side: int, patch: int
+) -> np.ndarray:
+    """Names of the patches of the tile at `corner`: uint8 [6, side / patch, side / patch], see `PATCH_NAMES`.
+
+    `size`, `corner` and `letter_boxes` are in pixels of the picture, `side` and `patch` those of tile and patch.
+    """
+    count = side // patch
+    names = np.zeros((len(PATCH_NAMES), count, count), np.uint8)
+    centres = (np.arange(count) + 0.5) * patch
+    for thing in scene.things:
+        x, y, radius = thing.x * size[0] - corner[0], thing.y * size[1] - corner[1], thing.radius * min(size)
+        across, down = (np.maximum(np.abs(centres - at) - patch / 2, 0.0) for at in (x, y))
+        here = np.hypot(across[None, :], down[:, None]) <= 0.6 * radius
+        look = [name for name, _ in LOOKS].index(looks(radius / side))
+        numbers = (list(COLOURS).index(thing.colour), SHAPES.index(thing.shape), look)
+        names[:3, here] = np.array(numbers, np.uint8)[:, None] + 1
+        if 0 <= x < side and 0 <= y < side:
+            names[3, int(y // patch), int(x // patch)] = 1
+    for letter, (left, top, right, bottom) in zip(
+        scene.inscription.text if scene.inscription else "", letter_boxes, strict=True
+    ):
+        x, y = (left + right) / 2 - corner[0], (top + bottom) / 2 - corner[1]
+        if 0 <= x < side and 0 <= y < side:
+            half = int(2 * x // patch)
+            names[4 + half % 2, int(y // patch), half // 2] = LETTERS.index(letter) + 1
+    return names
 
 
 def _told(things: list[tuple[str, str, str, str]], text: str) -> tuple[str, ...]:

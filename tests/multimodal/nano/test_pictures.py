@@ -8,7 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from multimodal.nano.captions import CONTEXT, caption_tile, caption_whole, decode, encode, looks, twin_of
+from multimodal.nano.captions import (
+    CONTEXT,
+    LETTERS,
+    caption_tile,
+    caption_whole,
+    decode,
+    encode,
+    looks,
+    name_patches,
+    twin_of,
+)
 from multimodal.nano.pictures import (
     FACES,
     GROUNDS,
@@ -176,6 +186,19 @@ def test_a_tile_tells_only_what_it_shows():
     assert tiles[0, 0] == ("one", "center", "broad", "red", "circle", "text", "s", "t")
     assert tiles[128, 128] == ("one", "center", "giant", "blue", "ring", "text", "o", "p")
     assert tiles[128, 0] == ("zero", "text", "o", "p")
+
+
+def test_patches_are_named_by_what_covers_them():
+    things = (Thing("circle", "red", "large", 0.3, 0.3, 0.14), Thing("ring", "blue", "small", 0.84, 0.1, 0.06))
+    scene = Scene(things, Inscription("at", "black", 0.5, 0.7, 0.25))
+    boxes = letter_boxes(scene, PLAIN, 128, 128)
+    names = name_patches(scene, boxes, (128, 128), (0, 0), 128, 16)
+    assert names[0, 2, 2] == 1 + list(COLOURS).index("red") and names[1, 2, 2] == 1 + SHAPES.index("circle")
+    assert names[1, 0, 6] == 1 + SHAPES.index("ring") and names[2, 0, 6] == 1
+    assert np.argwhere(names[3]).tolist() == [[0, 6], [2, 2]]
+    assert not names[:4, 5:].any()
+    read = [LETTERS[number - 1] for patch in names[4:, 5].T for number in patch if number]
+    assert read == ["a", "t"] and not names[4:, :5].any()
 
 
 def test_a_twin_tells_something_else_with_as_many_things():
