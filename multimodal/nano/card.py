@@ -1,0 +1,237 @@
+"""Writes what was measured, and the model card that tells it, into a folder of weights.
+
+    python -m multimodal.nano.quality --model FOLDER --json measured.json
+    python -m multimodal.nano.card runs/nano FOLDER measured.json --machine "2 CPU cores"
+
+The card's words about nano's world come from the lists that the world is made of, and its figures from
+`figures.json`, which `multimodal info` and the tests read too.
+"""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from safetensors import safe_open
+
+from .pictures import FACES, GROUNDS, HELD_OUT_FACES, HELD_OUT_GROUNDS
+from .quality import weight_hashes
+from .scenes import COLOURS, HELD_OUT_PAIRS, KINDS, SHAPES, SIZES, WORDS
+
+SEED = 0  # of every stage, unless the recipe is told otherwise
+_STAGES = ("core", "trunk", "image-adapter")
+_PAUSE_S = 600  # a longer gap in a stage's log is a run that stood still, and does not count as work
+_PARTS = {
+    "core.safetensors": "text core",
+    "vision.safetensors": "picture trunk",
+    "image_adapter.safetensors": "picture adapter",
+}
+
+
+def stage_facts(run: Path) -> dict[str, dict[str, int]]:
+    """For each stage of a run: its steps, and the seconds that its logs tell of, where it has logs."""
+    facts: dict[str, dict[str, int]] = {}
+    for stage in _STAGES:
+        with safe_open(run / stage / "final.safetensors", "pt") as final:
+            facts[stage] = {"steps": int(final.metadata()["steps"])}
+        if (run / stage / "logs").is_dir():
+            facts[stage]["seconds"] = round(_logged_seconds(run / stage / "logs"))
+    return facts
+
+
+def _logged_seconds(logs: Path) -> float:
+    """Time from entry to entry of a TensorBoard log, pauses left out."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader  # slow to import
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    files = sorted(logs.glob("events.out.tfevents.*"))
+    times = sorted(
+        Event.FromString(entry).wall_time for file in files for entry in RawEventFileLoader(str(file)).Load()
+    )
+    return sum(later - earlier for earlier, later in pairwise(times) if later - earlier < _PAUSE_S)
+
+
+def run_line(stages: dict[str, dict[str, int]], machine: str) -> str:
+    """One line that names a run: seed, steps of each stage, machine and time."""
+    steps = ", ".join(f"{stage} {facts['steps']:,} steps" for stage, facts in stages.items())
+    seconds = sum(facts.get("seconds", 0) for facts in stages.values())
+    return f"seed {SEED}: {steps}; {machine}" + (f", {_duration(seconds)}" if seconds else "")
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def write_card(folder: Path, measured: dict[str, Any], stages: dict[str, dict[str, int]], machine: str) -> None:
+    """Write `figures.json` and `README.md` into the folder.
+
+    measured: what `quality` wrote; stages: of `stage_facts`; machine: what the run was made on, in words.
+
+    Raises ValueError if the figures were measured on other weights than the folder's.
+    """
+    found = weight_hashes(folder)
+    if found != measured["weights"]:
+        other = sorted(name for name in found | measured["weights"] if found.get(name) != measured["weights"].get(name))
+        raise ValueError(f"{folder}: the figures were measured on other weights (other bytes in {', '.join(other)})")
+    figures = {"run": run_line(stages, machine), "stages": stages, **measured}
+    (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    (folder / "README.md").write_text(card(folder, figures), "utf-8")
+
+
+def card(folder: Path, figures: dict[str, Any]) -> str:
+    """The model card, in Markdown with the header that the hub reads."""
+    held_out, foreign = _held_out_table(figures), _foreign_table(figures)
+    overall, foreign_questions = figures["overall"], next(iter(figures["foreign"].values()))["questions"]
+    pairs = ", ".join(f"{colour} {shape}" for colour, shape in sorted(HELD_OUT_PAIRS))
+    return f"""\
+---
+license: apache-2.0
+language: en
+library_name: transformers
+pipeline_tag: image-text-to-text
+tags: [multimodal-llama, llama, vision-language, cross-attention]
+---
+
+# nano
+
+A whole small model that answers questions about simple pictures: a frozen Llama 3 text core, an image trunk,
+and gated cross-attention between them. It ships with the package `multimodal-llama`, runs offline on a CPU,
+and shows that the composition and its training recipe work. It is not a general assistant.
+
+```python
+import multimodal
+
+multimodal.load("nano").ask("How many circles are there?", image="scene.png").text
+```
+
+## What it knows
+
+- **Things**: one to six in a picture, near the nine places of a three by three grid, apart from each other, and
+  turned by at most 10 degrees.
+- **Shapes**: {_list(SHAPES)}.
+- **Colours**: {_list(COLOURS)}.
+- **Sizes**: {_list(SIZES)}; a radius of {_list(f"{100 * r:g}%" for r in SIZES.values())} of the picture's shorter side.
+- **Print**: at most one number below 1,000 or one of {len(WORDS)} English words, on one line.
+- **Grounds**: {_list(GROUNDS)} (linear and radial are gradients).
+- **Questions**, in English and in the forms that it was trained on: {_list(KINDS)};
+  and "Describe the picture."
+
+## What it cannot do
+
+Photographs, people, anything that is not drawn from the lists above; words that are not in its list; more than
+six things, things that overlap, or things of other sizes. It has no answer such as "I do not know": about a
+picture outside its world it says something wrong. Questions in other words than those of training it answers
+too, often wrongly. Do not use it to decide anything.
+
+## How it was made
+
+All training data is drawn and written by the package itself, from seeds; no picture, text or weight comes from
+elsewhere. The text core learns nano's world in words alone and is then frozen for good; the trunk is an
+open_clip vision transformer, trained with open_clip's contrastive and captioning losses (and asked what each
+patch belongs to) and then frozen; last the global layers and cross-attention blocks between the two are trained
+on questions about pictures.
+
+    multimodal train nano
+
+{_stage_table(figures)}
+
+Run: {figures["run"]}.
+
+| file | part | bytes | SHA-256 |
+|---|---|---:|---|
+{_file_rows(folder, figures)}
+
+Weights are float16. Every stage after the first leaves the files of earlier ones as they are.
+
+## How well it answers
+
+Exact match of greedy answers, from the picture's file to the text. Beside it stand the best answer that is
+always the same (for each kind its own), and the model itself shown a plain grey picture. `figures.json` holds
+the same figures; they are those of the weights above.
+
+### Held-out pictures
+
+{overall["questions"]:,} questions about {overall["pictures"]:,} pictures, with yes and no, and the numbers zero to six,
+asked equally often. Never trained on are
+
+- pairs of colour and shape: {pairs} (at least one in every picture that shows things);
+- faces: {_list(HELD_OUT_FACES)} (training has {len(FACES)} others);
+- grounds: half of the pictures are {" or ".join(HELD_OUT_GROUNDS)}, half are teal;
+- sizes: radii are 8 to 10% off the nominal ones (in training up to 8%);
+- scenes and seeds.
+
+{held_out}
+
+### Pictures of other programs
+
+The first {foreign_questions:,} of these questions, each scene drawn by matplotlib or resvg instead, with their own
+shapes, colour names and letters, and saved in five ways.
+
+{foreign}
+
+To measure again: `python -m multimodal.nano.quality`.
+
+## License
+
+Apache-2.0, weights and code.
+"""
+
+
+def _list(words: Any) -> str:
+    return ", ".join(words)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    ruler = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows])
+
+
+def _held_out_table(figures: dict[str, Any]) -> str:
+    rows = [*figures["kinds"].items(), ("**overall**", figures["overall"])]
+    shares = ("exact", "constant", "blind")
+    return _table(
+        ["kind of question", "exact", "best constant", "blind", "questions"],
+        [[kind, *(f"{one[share]:.1%}" for share in shares), f"{one['questions']:,}"] for kind, one in rows],
+    )
+
+
+def _foreign_table(figures: dict[str, Any]) -> str:
+    return _table(
+        ["saved as", "exact", "best constant", *KINDS],
+        [
+            [way, f"{one['exact']:.1%}", f"{one['constant']:.1%}", *(f"{one['kinds'][kind]:.0%}" for kind in KINDS)]
+            for way, one in figures["foreign"].items()
+        ],
+    )
+
+
+def _stage_table(figures: dict[str, Any]) -> str:
+    return _table(
+        ["stage", "steps", "time"],
+        [
+            [stage, f"{facts['steps']:,}", _duration(facts["seconds"]) if "seconds" in facts else "not logged"]
+            for stage, facts in figures["stages"].items()
+        ],
+    )
+
+
+def _file_rows(folder: Path, figures: dict[str, Any]) -> str:
+    return "\n".join(
+        f"| {name} | {_PARTS.get(name, '')} | {(folder / name).stat().st_size:,} | `{digest}` |"
+        for name, digest in figures["weights"].items()
+    )
+
+
+def main(
+    run: Annotated[Path, typer.Argument(help="folder of the training run")],
+    folder: Annotated[Path, typer.Argument(help="folder of the exported model")],
+    figures: Annotated[Path, typer.Argument(help="what `multimodal.nano.quality --json` wrote")],
+    machine: Annotated[str, typer.Option(help="what the run was made on, in words")],
+) -> None:
+    """Write figures.json and the model card."""
+    write_card(folder, json.loads(figures.read_text("utf-8")), stage_facts(run), machine)
+
+
+if __name__ == "__main__":
+    typer.run(main)
