@@ -87,8 +87,8 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         aspect_ids: Tensor | None = None,
         image_memory: ImageMemory | None = None,
         **kwargs,
-    ) -> MultimodalOutput:
-        """Logits of the next tokens.
+    ) -> MultimodalOutput | CausalLMOutputWithPast:
+        """Logits of the next tokens; where no picture was seen so far, the core's own output.
 
         input_ids [B, T]; pixel_values [K, 3, tile_px, tile_px] with tiles_per_picture [P] and
         aspect_ids [P], pictures in the order of their tokens in the batch; image_memory, that of
@@ -101,10 +101,9 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             image_memory = self.look(input_ids, pixel_values, tiles_per_picture, aspect_ids, image_memory, past)
         text = dict(attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values)
         if image_memory is None:
-            output = self.core(
+            return self.core(
                 input_ids, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
             )
-            return MultimodalOutput(**output)
         h, past_key_values = self.run_layers(input_ids, image_memory, **text, use_cache=use_cache, **kwargs)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.core.lm_head(h[:, keep])
