@@ -22,6 +22,7 @@ class VisionConfig(PreTrainedConfig):
     mlp_ratio: float = 4.0
     taps: list[int] | tuple[int, ...] = (4, 8, 16, 24, 31)
     num_global_layers: int = 8
+    stem_widths: list[int] | tuple[int, ...] | None = None
     max_tiles: int = 4
 
     @property

@@ -14,13 +14,22 @@ from adapters.gates import TanhGate
 from adapters.memory import Memory
 
 from .global_layers import GatedGlobalLayer
-
-NUM_ASPECT_IDS = 9  # the eight arrangements of up to four tiles, ids 1 to 8; 0 is none
+from .stem import ConvolutionalStem
+from .tiles import arrangements
 
 SIZES = {
     # name: the trunk, an open_clip ViT; the blocks after which its state is tapped; the layers above it
     "nano": dict(
-        tile_px=128, patch_px=16, width=128, layers=6, heads=4, mlp_ratio=4.0, taps=(2, 4), num_global_layers=2
+        tile_px=128,
+        patch_px=16,
+        width=128,
+        layers=6,
+        heads=4,
+        mlp_ratio=4.0,
+        stem_widths=(24, 48, 64),
+        taps=(2, 4),
+        num_global_layers=2,
+        max_tiles=1,
     ),
     # Paper 7.2.1: ViT-H/14, features of layers 4, 8, 16, 24, 31 besides the final ones: 7,680 a patch.
     # The released 11B taps one block earlier each; see the loader of those weights for that.
@@ -56,15 +65,18 @@ class PictureEncoder(nn.Module):
         mlp_ratio: float,
         taps: tuple[int, ...],
         num_global_layers: int,
+        stem_widths: tuple[int, ...] | None = None,
         max_tiles: int = 4,
     ):
         super().__init__()
         if not all(0 < tap < layers for tap in taps):
             raise ValueError(f"taps must lie between 1 and {layers - 1} (blocks of the trunk), found {tuple(taps)}")
-        self.tile_px, self.taps = tile_px, tuple(taps)
+        self.tile_px, self.max_tiles, self.taps = tile_px, max_tiles, tuple(taps)
         self.out_dim = width * (1 + len(taps))
-        self.trunk = build_trunk(tile_px, patch_px, width, layers, heads, mlp_ratio).requires_grad_(False)
-        self.tile_position = nn.Parameter(torch.zeros(NUM_ASPECT_IDS, max_tiles, width))
+        trunk = build_trunk(tile_px, patch_px, width, layers, heads, mlp_ratio, stem_widths)
+        self.trunk = trunk.requires_grad_(False)
+        # one row more than arrangements: aspect ids count from 1, and 0 is no picture
+        self.tile_position = nn.Parameter(torch.zeros(len(arrangements(max_tiles)) + 1, max_tiles, width))
         self.tile_gate = TanhGate()
         self.global_layers = nn.ModuleList(GatedGlobalLayer(width, heads, mlp_ratio) for _ in range(num_global_layers))
 
@@ -99,12 +111,30 @@ class PictureEncoder(nn.Module):
 
 
 def build_trunk(
-    tile_px: int, patch_px: int, width: int, layers: int, heads: int, mlp_ratio: float
+    tile_px: int,
+    patch_px: int,
+    width: int,
+    layers: int,
+    heads: int,
+    mlp_ratio: float,
+    stem_widths: tuple[int, ...] | None = None,
 ) -> VisionTransformer:
-    """An open_clip ViT whose projection is as wide as itself; only its tokens are used here."""
-    return VisionTransformer(
+    """An open_clip ViT whose projection is as wide as itself; only its tokens are used here.
+
+    stem_widths: channels of a convolutional stem up to the trunk's own width; None is open_clip's one
+    linear embedding of a patch.
+
+    Raises ValueError if the stem does not halve a tile's side down to its patches.
+    """
+    trunk = VisionTransformer(
         tile_px, patch_px, width=width, layers=layers, heads=heads, mlp_ratio=mlp_ratio, output_dim=width
     )
+    if stem_widths:
+        halvings = len(stem_widths) + 1
+        if 2**halvings != patch_px:
+            raise ValueError(f"{halvings} halvings make patches of {2**halvings} px, not {patch_px}")
+        trunk.conv1 = ConvolutionalStem((*stem_widths, width))
+    return trunk
 
 
 def _join_tiles(x: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:

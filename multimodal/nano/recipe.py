@@ -5,13 +5,13 @@
 A stage that is done is not done again, and one that was killed goes on from its checkpoint.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import GenerationConfig
 
@@ -23,7 +23,6 @@ from .stages.image_adapter import ImageAdapterStage
 from .stages.tokenizer import train_tokenizer
 from .stages.trunk import TrunkStage
 
-MAX_TILES = 4
 # One file a part: a later part adds a file and leaves the others as they are, byte for byte.
 SHARDS = {
     "core.safetensors": ("core.",),
@@ -87,7 +86,8 @@ def export(run: Path, folder: Path) -> None:
     model = compose_nano(config, run)
     trained = _adapter_weights(run)
     missing, unexpected = model.load_state_dict(half_precise(trained), strict=False)
-    assert not unexpected and not [name for name in missing if not name.startswith(("core.", "vision.trunk."))]
+    frozen = ("core.", "vision.trunk.", "extra_embedding.")
+    assert not unexpected and all(name.startswith(frozen) for name in missing), (missing, unexpected)
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -102,15 +102,14 @@ def export(run: Path, folder: Path) -> None:
     ).save_pretrained(partial)
     tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
     vision = config.vision_config
-    MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=MAX_TILES).save_pretrained(partial)
+    MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=vision.max_tiles).save_pretrained(partial)
     partial.rename(folder)
 
 
 def _adapter_weights(run: Path) -> dict[str, Tensor]:
-    """What the picture stage trained: at its end, or so far."""
-    from safetensors.torch import load_file
-
-    return load_file(run / "image-adapter" / "final.safetensors")
+    """What the picture stage trained; the trunk's running statistics, which it stores too, are the trunk's own."""
+    trained = load_file(run / "image-adapter" / "final.safetensors")
+    return {name: value for name, value in trained.items() if not name.startswith("vision.trunk.")}
 
 
 def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -123,13 +122,12 @@ def _write_shards(weights: dict[str, Tensor], folder: Path) -> None:
         name: next(file for file, prefixes in SHARDS.items() if name.startswith(prefixes)) for name in sorted(weights)
     }
     for file in SHARDS:
-        shard = {name: weights[name].half() for name, its_file in home.items() if its_file == file}
+        shard = {name: _stored(weights[name]) for name, its_file in home.items() if its_file == file}
         write_atomically(shard, folder / file, {"format": "pt"})
-    total = sum(weights[name].numel() * 2 for name in home)
+    total = sum(_stored(weights[name]).nbytes for name in home)
     index = {"metadata": {"total_size": total}, "weight_map": home}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _stored(weight: Tensor) -> Tensor:
+    return weight.half() if weight.is_floating_point() else weight

@@ -79,8 +79,9 @@ def train(
         return final
     model = stage.model.to(device)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    buffers = _persistent_buffers(model)
     optimizer = _optimizer(trained, stage.schedule)
-    first = _resume(checkpoint, trained, optimizer) if checkpoint.exists() else 0
+    first = _resume(checkpoint, trained, buffers, optimizer) if checkpoint.exists() else 0
     steps = stage.schedule.steps
     batches = iter(DataLoader(_Steps(stage, first, steps), batch_size=None, num_workers=num_workers))
     log = SummaryWriter(str(folder / "logs"), purge_step=first)
@@ -99,10 +100,10 @@ def train(
             _log(log, "held-out", held_out, done)
             bar.write(f"{stage.name} {done}/{steps} " + " ".join(f"{k}={v:.3f}" for k, v in held_out.items()))
         if time.monotonic() - saved > save_every_s and done < steps:
-            _save(checkpoint, trained, optimizer, done)
+            _save(checkpoint, trained, buffers, optimizer, done)
             saved = time.monotonic()
     log.close()
-    write_atomically({name: p.detach() for name, p in trained.items()}, final, {"steps": str(steps)})
+    write_atomically({name: p.detach() for name, p in trained.items()} | buffers, final, {"steps": str(steps)})
     checkpoint.unlink(missing_ok=True)
     return final
 
@@ -172,8 +173,20 @@ def _optimizer(trained: dict[str, nn.Parameter], schedule: Schedule) -> torch.op
     return torch.optim.AdamW(groups, lr=schedule.peak_lr, betas=(0.9, 0.95), fused=None if on_gpu else True)
 
 
-def _save(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer, step: int) -> None:
-    tensors = {}
+def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What a model learns without a gradient: the running statistics of normalisations."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return {name: value for name, value in model.state_dict().items() if name not in parameters}
+
+
+def _save(
+    path: Path,
+    trained: dict[str, nn.Parameter],
+    buffers: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    step: int,
+) -> None:
+    tensors = {f"buffer.{name}": value for name, value in buffers.items()}
     for name, parameter in trained.items():
         tensors[f"model.{name}"] = parameter.detach()
         for key, value in optimizer.state[parameter].items():
@@ -181,8 +194,10 @@ def _save(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.O
     write_atomically(tensors, path, {"progress": json.dumps({"step": step})})
 
 
-def _resume(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
-    """Load parameters and optimizer state; returns the step to go on with."""
+def _resume(
+    path: Path, trained: dict[str, nn.Parameter], buffers: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> int:
+    """Load parameters, buffers and optimizer state; returns the step to go on with."""
     with safe_open(path, framework="pt") as file:
         stored = {name.removeprefix("model.") for name in file.keys() if name.startswith("model.")}  # noqa: SIM118
         if stored != set(trained):
@@ -190,6 +205,8 @@ def _resume(path: Path, trained: dict[str, nn.Parameter], optimizer: torch.optim
                 f"{path} belongs to another model: it lacks {sorted(set(trained) - stored)[:3]} and has "
                 f"{sorted(stored - set(trained))[:3]} besides; delete it or choose another folder"
             )
+        for name, value in buffers.items():
+            value.copy_(file.get_tensor(f"buffer.{name}"))
         for name, parameter in trained.items():
             parameter.data.copy_(file.get_tensor(f"model.{name}"))
             for key in ("step", "exp_avg", "exp_avg_sq"):

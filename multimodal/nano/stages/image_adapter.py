@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from vision.tiles import cut
+from vision.tiles import Tiles, cut
 
 from ...training.loop import Schedule
 from ..compose import compose_nano, nano_config
@@ -28,6 +28,9 @@ PICTURES_A_STEP = 16
 QUESTIONS_A_PICTURE = 10
 TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
+HELD_OUT_PICTURES = 128
+_LONGER_SIDES_PX = (96, 128, 128, 128, 128, 160, 224, 320)
+_ASPECTS = ((1, 1),) * 6 + ((4, 3), (3, 4), (3, 2), (2, 3), (2, 1), (1, 2))  # width, height
 GATE_AT_START = 0.4  # before tanh; from 0 the gates take this stage's first minutes to get here
 
 
@@ -63,7 +66,7 @@ class ImageAdapterStage:
                 nn.init.constant_(parameter, GATE_AT_START)
         self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
         self._prefix, self._turn = self._template(tokenizer)
-        self._held_out: dict[str, list[Row]] = {}
+        self._held_out: list[Row] = []
 
     def _template(self, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], Callable[[str], list[int]]]:
         """The ids before a picture's question, and those from a question up to its answer."""
@@ -75,18 +78,13 @@ class ImageAdapterStage:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = random.Random(f"image adapter {self.seed} {step}")
-        several_tiles = 0.1 if step < self.schedule.steps / 2 else 0.35
-        return self._collate(
-            [self.row(rng, several_tiles=rng.random() < several_tiles) for _ in range(PICTURES_A_STEP)]
-        )
+        return self._collate([self.row(rng) for _ in range(PICTURES_A_STEP)])
 
-    def row(
-        self, rng: random.Random, *, held_out: bool = False, several_tiles: bool = False, questions: int | None = None
-    ) -> Row:
+    def row(self, rng: random.Random, held_out: bool = False) -> Row:
         """A random scene, drawn, and questions about it."""
         scene = sample_scene(rng, held_out)
-        asked = ask_about(scene, rng, questions or QUESTIONS_A_PICTURE)
-        tiles = self._tiles(scene, rng, held_out, several_tiles)
+        asked = ask_about(scene, rng, QUESTIONS_A_PICTURE)
+        tiles = self._tiles(scene, rng, held_out)
         prefix, dialogue = list(self._prefix), not held_out and rng.random() < DIALOGUES
         ids, branch, position, answers = prefix, [0] * len(prefix), list(range(len(prefix))), []
         header = self._prefix[1:-1]
@@ -110,17 +108,13 @@ class ImageAdapterStage:
     def _end_of_turn(self) -> int:
         return self._encoder.conversation([("user", "")]).ids[-1]
 
-    def _tiles(self, scene: Scene, rng: random.Random, held_out: bool, several: bool):
-        style = sample_style(rng, scene, held_out=held_out)
-        side = self.model.vision.tile_px
-        if several:
-            width, height = rng.choice(((2, 2), (2, 2), (2, 2), (2, 1), (1, 2), (1.6, 2), (2, 1.6)))
-            picture = draw(scene, style, round(width * side), round(height * side))
-        else:
-            short = 1.0 if rng.random() < 0.8 else rng.uniform(0.66, 1.0)
-            size = (side, round(side * short))
-            picture = draw(scene, style, *(size if rng.random() < 0.5 else size[::-1]))
-        return cut(picture, side, max_tiles=4 if several else 1)
+    def _tiles(self, scene: Scene, rng: random.Random, held_out: bool) -> Tiles:
+        """The scene as a picture of some size and aspect, prepared as the processor prepares a file."""
+        across, down = rng.choice(_ASPECTS)
+        longer = rng.choice(_LONGER_SIDES_PX)
+        size = (round(longer * side / max(across, down)) for side in (across, down))
+        vision = self.model.vision
+        return cut(draw(scene, sample_style(rng, scene, held_out=held_out), *size), vision.tile_px, vision.max_tiles)
 
     def _collate(self, rows: list[Row]) -> dict[str, Tensor]:
         width = max(len(row.ids) for row in rows)
@@ -169,17 +163,15 @@ class ImageAdapterStage:
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Exact match of greedy answers on held-out pictures, by kind, for one tile and for several."""
-        figures = {}
-        for prefix, several in (("", False), ("tiles ", True)):
-            if prefix not in self._held_out:
-                rng = random.Random(f"image adapter held out {several}")
-                self._held_out[prefix] = [self.row(rng, held_out=True, several_tiles=several) for _ in range(64)]
-            right = self.exact_answers(self._held_out[prefix])
-            figures |= {prefix + kind: sum(values) / len(values) for kind, values in sorted(right.items())}
-            scored = [hit for kind, values in right.items() if kind != "describe" for hit in values]
-            figures[prefix + "all"] = sum(scored) / len(scored)
-        return figures
+        """Exact match of greedy answers about held-out pictures, by kind."""
+        if not self._held_out:
+            rng = random.Random("image adapter held out")
+            self._held_out = [self.row(rng, held_out=True) for _ in range(HELD_OUT_PICTURES)]
+        right = self.exact_answers(self._held_out)
+        scored = [hit for kind, hits in right.items() if kind != "describe" for hit in hits]
+        return {"all": sum(scored) / len(scored)} | {
+            kind: sum(hits) / len(hits) for kind, hits in sorted(right.items())
+        }
 
     @torch.no_grad()
     def exact_answers(self, rows: list[Row]) -> dict[str, list[bool]]:

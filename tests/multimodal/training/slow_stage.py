@@ -18,7 +18,7 @@ class SlowStage:
 
     def __init__(self, seconds_a_step: float = 0.0):
         torch.manual_seed(0)
-        self.model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 1))
         self.seconds_a_step = seconds_a_step
 
     def batch(self, step):
