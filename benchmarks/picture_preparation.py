@@ -1,27 +1,23 @@
 """Picture preparation, from the bytes of a file to normalised tiles: ours beside transformers' MllamaImageProcessor.
 
-    python benchmarks/picture_preparation.py
+    python -m benchmarks.picture_preparation
 
-Both run at Llama 3.2's 560 px, on one thread, in turns, file by file, so that whatever else the machine does meets
-both alike. Photographs are JPEGs, drawings PNGs, as they are on the web; a noisy photograph as a PNG is shown beside
-them, because there both sides spend their time in the same decoder.
+Both run at Llama 3.2's 560 px, on one thread, in turns, file by file. Photographs are JPEGs, drawings PNGs, as they are
+on the web; a noisy photograph as a PNG is shown beside them, because there both sides spend their time in the same
+decoder. Required: at least 1.5 times Mllama's pictures a second.
 """
 
-import argparse
 import io
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
-import PIL
 import torch
-import transformers
+import typer
 from PIL import Image, ImageDraw, ImageFont
 from transformers import MllamaImageProcessor
 
+from benchmarks.measure import head, in_turns, machine, ratio, row
 from vision.tiles import CLIP_MEAN, CLIP_STD, prepare
 
 TILE_PX = 560
@@ -66,56 +62,43 @@ def encode(picture: Image.Image, kind: str) -> bytes:
     return file.getvalue()
 
 
-def measure(files: list[bytes], sides: list[Callable[[bytes], object]], repeats: int) -> list[list[float]]:
-    """The median seconds of each side (outer) for each file (inner). The sides take turns at every file."""
-    seconds: list[list[list[float]]] = [[[] for _ in files] for _ in sides]
-    for repeat in range(repeats + 1):
-        for index, data in enumerate(files):
-            for side, work in enumerate(sides):
-                started = time.perf_counter()
-                work(data)
-                if repeat:  # the first round warms up
-                    seconds[side][index].append(time.perf_counter() - started)
-    return [[statistics.median(times) for times in of_side] for of_side in seconds]
-
-
-def main(repeats: int) -> float:
-    """Prints the table; returns our pictures per second over theirs, on JPEG photographs and PNG drawings together."""
-    torch.set_num_threads(1)
+def measure(files: list[bytes], rounds: int) -> np.ndarray:
+    """Seconds [files, 2, rounds] of ours and theirs."""
     size = {"height": TILE_PX, "width": TILE_PX}
     processor = MllamaImageProcessor(size=size, image_mean=list(CLIP_MEAN), image_std=list(CLIP_STD))
-
-    def ours(data: bytes) -> object:
-        return prepare(data, TILE_PX)
 
     def theirs(data: bytes) -> object:
         return processor(images=Image.open(io.BytesIO(data)).convert("RGB"), return_tensors="pt")
 
-    print(f"{platform.machine()} on {platform.system()}, {os.cpu_count()} cores, of which one is used")
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, Pillow {PIL.__version__}")
-    print(
-        f"median of {repeats} runs in turns, tiles of {TILE_PX} px, longer sides {', '.join(map(str, SIDES_PX))} px\n"
-    )
-    print(f"{'pictures a second':<26}{'ours':>8}{'Mllama':>8}{'ratio':>8}   ratio by size")
-    total = np.zeros(2)
+    return np.array([in_turns([partial(prepare, data, TILE_PX), partial(theirs, data)], rounds) for data in files])
+
+
+def show(name: str, seconds: np.ndarray, least: float | None = None) -> bool:
+    """Print a row of seconds [files, 2, rounds] -> whether what is required is met."""
+    ours, theirs = seconds.sum(0)
+    speeds = (f"{len(seconds) / np.median(of_side):.1f}" for of_side in (ours, theirs))
+    return row(name, *speeds, ratio(theirs.tolist(), ours.tolist()), least=least)
+
+
+def compare(sides_px: Sequence[int], rounds: int) -> bool:
+    """Print pictures a second of both, and their ratio -> whether the requirement is met."""
+    head("pictures a second", "ours", "Mllama")
+    counted = []
     for name, (draw, kind) in KINDS.items():
-        files = [encode(draw(side, side * 3 // 4), kind) for side in SIDES_PX]
-        seconds = np.array(measure(files, [ours, theirs], repeats))
-        line(name, len(files), seconds.sum(1), seconds[1] / seconds[0])
-        total += seconds.sum(1) * (name in COUNTED)
-    line("JPEG photos, PNG drawings", len(COUNTED) * len(SIDES_PX), total)
-    ratio = total[1] / total[0]
-    print(f"\n{'meets' if ratio >= REQUIRED else 'MISSES'} the required {REQUIRED} times")
-    return ratio
+        seconds = measure([encode(draw(side, side * 3 // 4), kind) for side in sides_px], rounds)
+        show(name, seconds)
+        ours, theirs = np.median(seconds, 2).T
+        print(f"  ratio by size: {', '.join(f'{value:.2f}' for value in theirs / ours)}")
+        counted += [seconds] * (name in COUNTED)
+    return show("JPEG photographs, PNG drawings", np.concatenate(counted), least=REQUIRED)
 
 
-def line(name: str, pictures: int, seconds: np.ndarray, by_size: np.ndarray | tuple = ()) -> None:
-    """Prints one row. seconds [2]: ours and theirs for all pictures; by_size: ratios, smallest picture first."""
-    ours, theirs = pictures / seconds
-    print(f"{name:<26}{ours:8.1f}{theirs:8.1f}{ours / theirs:8.2f}   {' '.join(f'{ratio:.2f}' for ratio in by_size)}")
+def main(rounds: int = 9) -> None:
+    """Exits with 1 if the requirement is missed."""
+    torch.set_num_threads(1)
+    print(f"{machine()}\ntiles of {TILE_PX} px, longer sides {', '.join(map(str, SIDES_PX))} px, {rounds} rounds\n")
+    raise SystemExit(not compare(SIDES_PX, rounds))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    raise SystemExit(main(parser.parse_args().repeats) < REQUIRED)
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Ours beside other libraries, in the same run. See README.md here."""
