@@ -54,6 +54,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
     ):
         missing = [token for token in EXTRA_TOKENS if token not in tokenizer.get_vocab()]
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
+        tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
         self.tile_px, self.max_tiles = tile_px, max_tiles
         self.image_token, self.image_token_id = IMAGE_TOKEN, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         super().__init__(tokenizer, chat_template=chat_template or CHAT_TEMPLATE)

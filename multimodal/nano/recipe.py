@@ -100,7 +100,6 @@ def export(run: Path, folder: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
         max_new_tokens=256,
     ).save_pretrained(partial)
-    tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
     vision = config.vision_config
     MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=vision.max_tiles).save_pretrained(partial)
     partial.rename(folder)

@@ -199,7 +199,8 @@ def _resume(
 ) -> int:
     """Load parameters, buffers and optimizer state; returns the step to go on with."""
     with safe_open(path, framework="pt") as file:
-        stored = {name.removeprefix("model.") for name in file.keys() if name.startswith("model.")}  # noqa: SIM118
+        keys = set(file.keys())
+        stored = {name.removeprefix("model.") for name in keys if name.startswith("model.")}
         if stored != set(trained):
             raise ValueError(
                 f"{path} belongs to another model: it lacks {sorted(set(trained) - stored)[:3]} and has "
@@ -210,8 +211,9 @@ def _resume(
         for name, parameter in trained.items():
             parameter.data.copy_(file.get_tensor(f"model.{name}"))
             for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = file.get_tensor(f"optimizer.{key}.{name}")
-                optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+                if f"optimizer.{key}.{name}" in keys:  # a parameter that no loss has reached yet has no state
+                    value = file.get_tensor(f"optimizer.{key}.{name}")
+                    optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
         return json.loads(file.metadata()["progress"])["step"]
 
 

@@ -63,7 +63,6 @@ def tiny_assistant(ends_at: str = "K") -> Assistant:
     with torch.no_grad():
         head[[i for i in range(vocabulary) if i not in letters]] = 0.0
         head[tokenizer.eos_token_id] = 1.5 * head[tokenizer.convert_tokens_to_ids(ends_at)]
-    tokenizer.padding_side = "left"
     return Assistant(model, MultimodalLlamaProcessor(tokenizer, tile_px=TILE_PX))
 
 

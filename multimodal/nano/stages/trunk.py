@@ -5,8 +5,8 @@ a vision transformer, a text tower and a decoder that reads the patches. Only th
 kept, `visual.` in the stage's weights. Pictures are drawn as they are needed; half of each batch are
 twins that differ from their originals in how parts are bound, so that telling parts is not enough.
 
-Beside CoCa's losses each patch is asked what it is part of (our choice): from captions alone a trunk of this
-size took tens of thousands of pictures to tell where even a single thing stands.
+Beside CoCa's losses each patch is asked what it is part of, and at first the convolutional stem alone is (our
+choice): from captions alone a trunk of this size had not learnt one shape after fifty thousand pictures.
 """
 
 import argparse
@@ -41,6 +41,7 @@ TILE, PATCH = 128, 16
 VISION = {"layers": 6, "width": 128, "head_width": 32, "mlp_ratio": 4.0, "patch_size": PATCH, "image_size": TILE}
 _SIDES = (96, 112, 160, 200, 256, 320, 512)  # of whole pictures that are not drawn at the tile's own size
 _ASPECTS = ((4, 3), (3, 4), (3, 2), (2, 3))
+STEM_SHARE = 0.45  # of the steps, the first ones, in which the stem alone learns to name patches
 _NOTHING = 0.15  # weight of patches where there is nothing to name
 Example = tuple[Image.Image, tuple[str, ...], np.ndarray]  # picture, caption, names of patches
 
@@ -76,23 +77,37 @@ class TrunkStage:
     name = "trunk"
 
     def __init__(
-        self, steps: int = 4500, batch_size: int = 40, captioned: int = 16, seed: int = 0, peak_lr: float = 1.5e-3
+        self, steps: int = 5000, batch_size: int = 40, captioned: int = 16, seed: int = 0, peak_lr: float = 1.5e-3
     ):
         self.model = build_model(seed)
-        self.schedule = Schedule(steps=steps, peak_lr=peak_lr, warmup_steps=min(300, steps // 10 + 1))
+        self.schedule = Schedule(steps=steps, peak_lr=peak_lr, warmup_steps=min(100, steps // 10 + 1))
         self.batch_size, self.captioned, self.seed = batch_size, captioned, seed
         self.criterion = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=captions.PAD)
         self._held_out: dict[str, dict[str, Tensor]] = {}
         self.model.visual.conv1.register_forward_hook(self._keep_stem)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """`pictures` uint8 [batch, 3, 128, 128], `captions` [batch, words], `names` [batch, 6, 8, 8]; twins adjoin."""
-        return sample_batch(random.Random(f"trunk {self.seed} {step}"), self.batch_size // 2)
+        """`pictures` uint8 [batch, 3, 128, 128], `captions` [batch, words], `names` [batch, 6, 8, 8]; twins adjoin.
+
+        While the stem learns alone there are no captions, and more to read.
+        """
+        rng, pairs = random.Random(f"trunk {self.seed} {step}"), self.batch_size // 2
+        if step >= STEM_SHARE * self.schedule.steps:
+            return sample_batch(rng, pairs)
+        batch = sample_batch(rng, pairs, reading=0.45)
+        del batch["captions"]
+        return batch
 
     def _keep_stem(self, stem: nn.Module, inputs: tuple[Tensor], cells: Tensor) -> None:
         self._stem = cells.flatten(2).transpose(1, 2)  # [batch, patches, width]
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        if "captions" not in batch:
+            with _fast_arithmetic(batch["pictures"].device):
+                self.model.visual.conv1(normalise(batch["pictures"]))
+                names = self.model.early_naming(self._stem)
+            naming = _naming_loss(names.float(), batch["names"])
+            return naming, {"early naming": naming.item()}
         out = self._run(batch, captioned=self.captioned)
         names, early_names = out.pop("names"), out.pop("early_names")
         contrastive, caption = self.criterion(**out)
@@ -197,13 +212,18 @@ def normalise(pictures: Tensor) -> Tensor:
     return (pictures.float() / 255 - mean) / deviation
 
 
-def sample_batch(rng: random.Random, pairs: int, *, held_out: bool = False, tiles: float = 0.35) -> dict[str, Tensor]:
-    """`pairs` scenes and their twins, drawn; the share `tiles` shows tiles of bigger pictures, without twins."""
+def sample_batch(
+    rng: random.Random, pairs: int, *, held_out: bool = False, tiles: float = 0.1, reading: float = 0.15
+) -> dict[str, Tensor]:
+    """`pairs` scenes and their twins, drawn.
+
+    The share `tiles` shows tiles of bigger pictures, without twins; `reading` as in `sample_trunk_scene`.
+    """
     pictures, words, names = [], [], []
     for _ in range(pairs):
-        scene = sample_trunk_scene(rng, held_out)
+        scene = sample_trunk_scene(rng, held_out, reading)
         in_tiles = rng.random() < tiles  # where twins may differ in nothing that the tile shows
-        twin = sample_trunk_scene(rng, held_out) if in_tiles else twin_of(scene, rng)
+        twin = sample_trunk_scene(rng, held_out, reading) if in_tiles else twin_of(scene, rng)
         style = sample_style(rng, scene, twin, held_out=held_out)
         other_style = style if rng.random() < 0.5 else sample_style(rng, twin, held_out=held_out)
         seed, make = rng.random(), make_tile if in_tiles else make_whole
@@ -217,10 +237,10 @@ def sample_batch(rng: random.Random, pairs: int, *, held_out: bool = False, tile
     return {**stacked, "captions": tokens}
 
 
-def sample_trunk_scene(rng: random.Random, held_out: bool = False) -> Scene:
-    """A scene with more to read than usual: in training, half of it are random letters."""
+def sample_trunk_scene(rng: random.Random, held_out: bool = False, reading: float = 0.15) -> Scene:
+    """A scene; of those with nothing to read the share `reading` gets a text, in training half of random letters."""
     scene = sample_scene(rng, held_out)
-    if scene.inscription is None and rng.random() < 0.15:
+    if scene.inscription is None and rng.random() < reading:
         while scene.inscription is None:
             scene = sample_scene(rng, held_out)
     if scene.inscription is None or held_out or rng.random() < 0.5:
@@ -283,7 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/nano"), help="run folder")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--batch-size", type=int, default=40)
     parser.add_argument("--peak-lr", type=float, default=1.5e-3)
     arguments = parser.parse_args()
