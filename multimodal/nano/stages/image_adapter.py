@@ -24,7 +24,7 @@ from ..questions import ask_about
 from ..scenes import Scene, sample_scene
 from ..text.tokenizer import ConversationEncoder
 
-PICTURES_A_STEP = 16
+PICTURES_A_STEP = 8
 QUESTIONS_A_PICTURE = 10
 TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
@@ -53,10 +53,10 @@ class ImageAdapterStage:
     name = "image-adapter"
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 6000, seed: int = 0
+        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 4200, seed: int = 0
     ):
         torch.manual_seed(seed)
-        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.5e-3, warmup_steps=100)
+        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, warmup_steps=100)
         self.model = compose_nano(nano_config(core_config), run)
         # a picture speaks through the blocks alone; its token's embedding stays at zero, which saves the
         # way back through the layers below the first block
