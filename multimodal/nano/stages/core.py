@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from multimodal.nano.stages.initialise import start_with_copying
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.text.corpus import Conversation, family_weights, sample_conversation
 from multimodal.nano.text.tokenizer import ConversationEncoder, EncodedConversation
@@ -22,7 +23,7 @@ from multimodal.training.loop import Schedule, train
 
 TOKENS_A_STEP = 1536
 GROUPS = 2
-STEPS = 4400
+STEPS = 4000
 HELD_OUT_CONVERSATIONS = 60  # of each family
 
 
@@ -40,7 +41,7 @@ def core_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
         rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
-        initializer_range=192**-0.5,  # the library's 0.02 keeps a core this narrow from learning to bind
+        initializer_range=192**-0.5,  # the library's 0.02 is for wide models
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -65,11 +66,12 @@ class CoreStage:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, steps: int = STEPS, seed: int = 0):
         self.seed = seed
-        self.schedule = Schedule(steps=steps, peak_lr=2e-3, warmup_steps=100)
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, warmup_steps=150)
         self._encoder = ConversationEncoder(tokenizer)
         self._pad = tokenizer.pad_token_id
         torch.manual_seed(seed)
         self.model: nn.Module = LlamaForCausalLM(core_config(tokenizer))
+        start_with_copying(self.model, seed)
 
     def batch(self, step: int) -> list[dict[str, Tensor]]:
         """About TOKENS_A_STEP tokens of conversations from the mix, in groups of like length."""
