@@ -2,8 +2,9 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 
-from .scenes import COLOURS, NUMBERS, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
+from .scenes import COLOURS, HELD_OUT_PAIRS, NUMBERS, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
 
 CLEARLY_APART = 0.2  # two centres nearer than this along an axis are not asked to be told apart
 
@@ -153,6 +154,7 @@ def _is_there(scene: Scene, rng: random.Random, truth: bool) -> Question | None:
         pairs = {(t.colour, t.shape) for t in scene.things}
         hard = [(a.colour, b.shape) for a in scene.things for b in scene.things if (a.colour, b.shape) not in pairs]
         near = [(t.colour, shape) for t in scene.things for shape in SHAPES if (t.colour, shape) not in pairs]
+        hard, near = ([pair for pair in choices if pair not in HELD_OUT_PAIRS] for choices in (hard, near))
         choices = sorted(pairs) if truth else (hard if hard and rng.random() < 0.7 else near)
         if not choices:
             return None
@@ -168,11 +170,16 @@ def _has_attribute(scene: Scene, rng: random.Random, truth: bool) -> Question | 
     name, thing = rng.choice(references)
     value = getattr(thing, attribute)
     if not truth:
-        elsewhere = {getattr(t, attribute) for t in scene.things} - {value}
-        wrong = sorted(elsewhere) if elsewhere and rng.random() < 0.7 else [v for v in values if v != value]
-        value = rng.choice(wrong)
+        wrong = [v for v in values if v != value and not _is_held_out(replace(thing, **{attribute: v}))]
+        elsewhere = [v for v in wrong if any(getattr(t, attribute) == v for t in scene.things)]
+        value = rng.choice(elsewhere if elsewhere and rng.random() < 0.7 else wrong)
     article = "a " if attribute == "shape" else ""
     return Question("yes/no", f"Is the {name} {article}{value}?", "yes" if truth else "no")
+
+
+def _is_held_out(thing: Thing) -> bool:
+    """Whether training pictures never show it: asked about there, the answer would always be no."""
+    return (thing.colour, thing.shape) in HELD_OUT_PAIRS
 
 
 def _stands(scene: Scene, rng: random.Random, truth: bool) -> Question | None:
