@@ -170,7 +170,8 @@ def _has_attribute(scene: Scene, rng: random.Random, truth: bool) -> Question | 
     name, thing = rng.choice(references)
     value = getattr(thing, attribute)
     if not truth:
-        wrong = [v for v in values if v != value and not _is_held_out(replace(thing, **{attribute: v}))]
+        others = [replace(thing, **{attribute: v}) for v in values if v != value]
+        wrong = [getattr(one, attribute) for one in others if attribute == "size" or not _is_held_out(one)]
         elsewhere = [v for v in wrong if any(getattr(t, attribute) == v for t in scene.things)]
         value = rng.choice(elsewhere if elsewhere and rng.random() < 0.7 else wrong)
     article = "a " if attribute == "shape" else ""

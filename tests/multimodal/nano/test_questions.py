@@ -118,6 +118,8 @@ def test_each_kind_can_be_asked_and_every_scene_has_a_question():
     )
     for kind in KINDS:
         assert any(ask_kind(kind, scene, rng) for _ in range(50))
+    for seed in range(300):  # scenes of held-out pairs, too
+        assert ask_about(sample_scene(random.Random(seed), held_out=True), random.Random(seed), 12)
     bare = Scene((), Inscription("stop", "red", 0.5, 0.5, 0.2))
     assert all(ask_about(bare, random.Random(seed), 1) for seed in range(500))
 
