@@ -122,7 +122,8 @@ multimodal.load("nano").ask("How many circles are there?", image="scene.png").te
 Photographs, people, anything that is not drawn from the lists above; words that are not in its list; more than
 six things, things that overlap, or things of other sizes. It has no answer such as "I do not know": about a
 picture outside its world it says something wrong. Questions in other words than those of training it answers
-too, often wrongly. Do not use it to decide anything.
+too, often wrongly. It does not translate: its text core was shown the phrases of 34 languages, but too seldom to
+keep them. It neither sees clips nor hears. Do not use it to decide anything.
 
 ## How it was made
 

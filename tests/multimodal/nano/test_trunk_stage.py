@@ -39,17 +39,26 @@ def test_one_step_moves_the_trunk_and_the_loss_is_finite():
     stage = TrunkStage(steps=10, batch_size=8)
     before = {name: p.detach().clone() for name, p in stage.model.visual.named_parameters()}
     optimizer = torch.optim.SGD(stage.model.parameters(), lr=0.01)
-    loss, figures = stage.loss(stage.batch(0))
+    loss, figures = stage.loss(stage.batch(9))
     loss.backward()
     optimizer.step()
-    assert torch.isfinite(loss) and {"contrastive", "caption", "naming"} <= set(figures)
+    assert torch.isfinite(loss) and {"contrastive", "caption", "naming", "early naming"} == set(figures)
     still = [name for name, p in stage.model.visual.named_parameters() if torch.equal(p, before[name])]
     assert not still
 
 
+def test_at_first_the_stem_learns_alone():
+    stage = TrunkStage(steps=10, batch_size=8)
+    loss, figures = stage.loss(stage.batch(0))
+    loss.backward()
+    reached = {name.split(".")[0] for name, p in stage.model.named_parameters() if p.grad is not None}
+    assert set(figures) == {"early naming"} and reached == {"visual", "early_naming"}
+    assert all(p.grad is None for p in stage.model.visual.transformer.parameters())
+
+
 def test_a_caption_hangs_on_its_own_picture_only():
     stage = TrunkStage(steps=10, batch_size=8)
-    batch = stage.batch(0)
+    batch = stage.batch(9)
     stage.model.eval()
     with torch.no_grad():
         alone = stage._run(batch)["logits"]
