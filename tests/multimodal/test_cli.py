@@ -187,7 +187,9 @@ def test_a_real_process_prints_nothing_else_and_ends_quietly(model, red):
     command = [sys.executable, "-m", "multimodal", "chat", "--model", model]
     how = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
     # tests that run in the background ignore Ctrl-C, and would hand that on to the process
-    how |= dict(env=os.environ | {"PYTHONUNBUFFERED": "1"}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    how |= dict(
+        env=os.environ | {"PYTHONUNBUFFERED": "1"}, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     process = subprocess.Popen(command, **how)
     try:
         chat = multimodal.load(model).chat()
