@@ -81,7 +81,7 @@ def write_card(folder: Path, measured: dict[str, Any], stages: dict[str, dict[st
 
 def card(folder: Path, figures: dict[str, Any]) -> str:
     """The model card, in Markdown with the header that the hub reads."""
-    held_out, foreign = _held_out_table(figures), _foreign_table(figures)
+    held_out, foreign = held_out_table(figures), _foreign_table(figures)
     overall, foreign_questions = figures["overall"], next(iter(figures["foreign"].values()))["questions"]
     pairs = ", ".join(f"{colour} {shape}" for colour, shape in sorted(HELD_OUT_PAIRS))
     return f"""\
@@ -188,7 +188,8 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, ruler, *rows])
 
 
-def _held_out_table(figures: dict[str, Any]) -> str:
+def held_out_table(figures: dict[str, Any]) -> str:
+    """The scores about held-out pictures as a Markdown table, kind by kind and overall."""
     rows = [*figures["kinds"].items(), ("**overall**", figures["overall"])]
     shares = ("exact", "constant", "blind")
     return _table(
