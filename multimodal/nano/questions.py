@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from .scenes import COLOURS, HELD_OUT_PAIRS, NUMBERS, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
 
@@ -41,31 +42,25 @@ def _references(scene: Scene, hidden: str) -> list[tuple[str, Thing]]:
     return found
 
 
-def _colour(scene: Scene, rng: random.Random) -> Question | None:
-    references = _references(scene, "colour")
+_ATTRIBUTE_FORMS = {
+    "colour": ("What color is the {}?", "What colour is the {}?", "Which color does the {} have?"),
+    "shape": ("What shape is the {}?", "Which shape is the {}?", "What is the {}?"),
+    "size": ("What size is the {}?", "How big is the {}?", "How large is the {}?"),
+    "place": ("Where is the {}?", "Where do you see the {}?", "In which place is the {}?"),
+}
+
+
+def _attribute(attribute: str, kind: str, scene: Scene, rng: random.Random) -> Question | None:
+    """What one attribute of a thing is, the thing named by others."""
+    references = _references(scene, attribute)
     if not references:
         return None
     name, thing = rng.choice(references)
-    form = rng.choice(("What color is the {}?", "What colour is the {}?", "Which color does the {} have?"))
-    return Question("colour", form.format(name), thing.colour)
+    return Question(kind, rng.choice(_ATTRIBUTE_FORMS[attribute]).format(name), getattr(thing, attribute))
 
 
-def _shape(scene: Scene, rng: random.Random) -> Question | None:
-    references = _references(scene, "shape")
-    if not references:
-        return None
-    name, thing = rng.choice(references)
-    form = rng.choice(("What shape is the {}?", "Which shape is the {}?", "What is the {}?"))
-    return Question("shape", form.format(name), thing.shape)
-
-
-def _size(scene: Scene, rng: random.Random) -> Question | None:
-    references = _references(scene, "size")
-    if not references:
-        return None
-    name, thing = rng.choice(references)
-    form = rng.choice(("What size is the {}?", "How big is the {}?", "How large is the {}?"))
-    return Question("size", form.format(name), thing.size)
+_colour, _shape, _size = (partial(_attribute, kind, kind) for kind in ("colour", "shape", "size"))
+_place = partial(_attribute, "place", "position")
 
 
 def _count(scene: Scene, rng: random.Random) -> Question:
@@ -83,15 +78,6 @@ def _count(scene: Scene, rng: random.Random) -> Question:
     answer = rng.choices(list(choices), weights)[0]
     form = rng.choice(("How many {} are there?", "How many {} are in the picture?", "How many {} do you see?"))
     return Question("count", form.format(rng.choice(choices[answer])), NUMBERS[answer])
-
-
-def _place(scene: Scene, rng: random.Random) -> Question | None:
-    references = _references(scene, "place")
-    if not references:
-        return None
-    name, thing = rng.choice(references)
-    form = rng.choice(("Where is the {}?", "Where do you see the {}?", "In which place is the {}?"))
-    return Question("position", form.format(name), thing.place)
 
 
 def _apart(scene: Scene, rng: random.Random) -> tuple[str, str, bool, bool] | None:
