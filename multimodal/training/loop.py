@@ -21,24 +21,30 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from .optimizers import build_optimizers, load_state_tensors, state_tensors
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Learning rate by step: linear warm-up, then cosine down to `final_lr_share` of the peak."""
+    """Learning rates by step: linear warm-up, then cosine down to `final_lr_share` of the peak.
+
+    `muon_lr`: the peak for the weights of linear layers, which Muon trains then; None leaves all to AdamW.
+    """
 
     steps: int
     peak_lr: float
     warmup_steps: int
+    muon_lr: float | None = None
     final_lr_share: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
 
-    def lr(self, step: int) -> float:
+    def share(self, step: int) -> float:
+        """Of the peak, the learning rate at this step."""
         if step < self.warmup_steps:
-            return self.peak_lr * (step + 1) / self.warmup_steps
+            return (step + 1) / self.warmup_steps
         done = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        share = self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-        return self.peak_lr * share
+        return self.final_lr_share + (1 - self.final_lr_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 class Stage(Protocol):
@@ -80,15 +86,16 @@ def train(
     model = stage.model.to(device)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     buffers = _persistent_buffers(model)
-    optimizer = _optimizer(trained, stage.schedule)
-    first = _resume(checkpoint, trained, buffers, optimizer) if checkpoint.exists() else 0
-    steps = stage.schedule.steps
+    plan = stage.schedule
+    optimizers = build_optimizers(model, plan.peak_lr, plan.muon_lr, plan.weight_decay)
+    first = _resume(checkpoint, trained, buffers, optimizers) if checkpoint.exists() else 0
+    steps = plan.steps
     batches = iter(DataLoader(_Steps(stage, first, steps), batch_size=None, num_workers=num_workers))
     log = SummaryWriter(str(folder / "logs"), purge_step=first)
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage.name, mininterval=5.0)
     saved = time.monotonic()
     for step in bar:
-        figures = _step(stage, batches, trained, optimizer, step, device)
+        figures = _step(stage, batches, trained, optimizers, step, device)
         if step % 20 == 0:
             bar.set_postfix({name: f"{value:.3f}" for name, value in figures.items()}, refresh=False)
             _log(log, "train", figures, step)
@@ -100,7 +107,7 @@ def train(
             _log(log, "held-out", held_out, done)
             bar.write(f"{stage.name} {done}/{steps} " + " ".join(f"{k}={v:.3f}" for k, v in held_out.items()))
         if time.monotonic() - saved > save_every_s and done < steps:
-            _save(checkpoint, trained, buffers, optimizer, done)
+            _save(checkpoint, trained, buffers, optimizers, done)
             saved = time.monotonic()
     log.close()
     write_atomically({name: p.detach() for name, p in trained.items()} | buffers, final, {"steps": str(steps)})
@@ -136,20 +143,22 @@ def _step(
     stage: Stage,
     batches: Iterator[Any],
     trained: dict[str, nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     step: int,
     device: torch.device | str,
 ) -> dict[str, float]:
     torch.manual_seed(step)  # dropout and the like: a function of the step, as the batch is
-    rate = stage.schedule.lr(step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    share = stage.schedule.share(step)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * share
     loss, figures = stage.loss(to_device(next(batches), device))
     loss.backward()
     norm = nn.utils.clip_grad_norm_(trained.values(), stage.schedule.clip_norm, error_if_nonfinite=True)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return {"loss": loss.item(), "lr": rate, "gradient": norm.item(), **figures}
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return {"loss": loss.item(), "lr": stage.schedule.peak_lr * share, "gradient": norm.item(), **figures}
 
 
 def to_device(batch: Any, device: torch.device | str) -> Any:
@@ -163,16 +172,6 @@ def to_device(batch: Any, device: torch.device | str) -> Any:
     return batch
 
 
-def _optimizer(trained: dict[str, nn.Parameter], schedule: Schedule) -> torch.optim.AdamW:
-    """AdamW; only matrices decay."""
-    groups = [
-        {"params": [p for p in trained.values() if p.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [p for p in trained.values() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    on_gpu = any(p.is_cuda for p in trained.values())
-    return torch.optim.AdamW(groups, lr=schedule.peak_lr, betas=(0.9, 0.95), fused=None if on_gpu else True)
-
-
 def _persistent_buffers(model: nn.Module) -> dict[str, Tensor]:
     """What a model learns without a gradient: the running statistics of normalisations."""
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
@@ -183,19 +182,17 @@ def _save(
     path: Path,
     trained: dict[str, nn.Parameter],
     buffers: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     step: int,
 ) -> None:
     tensors = {f"buffer.{name}": value for name, value in buffers.items()}
-    for name, parameter in trained.items():
-        tensors[f"model.{name}"] = parameter.detach()
-        for key, value in optimizer.state[parameter].items():
-            tensors[f"optimizer.{key}.{name}"] = value
+    tensors |= {f"model.{name}": parameter.detach() for name, parameter in trained.items()}
+    tensors |= {f"optimizer.{key}": value for key, value in state_tensors(optimizers, trained).items()}
     write_atomically(tensors, path, {"progress": json.dumps({"step": step})})
 
 
 def _resume(
-    path: Path, trained: dict[str, nn.Parameter], buffers: dict[str, Tensor], optimizer: torch.optim.Optimizer
+    path: Path, trained: dict[str, nn.Parameter], buffers: dict[str, Tensor], optimizers: list[torch.optim.Optimizer]
 ) -> int:
     """Load parameters, buffers and optimizer state; returns the step to go on with."""
     with safe_open(path, framework="pt") as file:
@@ -210,10 +207,10 @@ def _resume(
             value.copy_(file.get_tensor(f"buffer.{name}"))
         for name, parameter in trained.items():
             parameter.data.copy_(file.get_tensor(f"model.{name}"))
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                if f"optimizer.{key}.{name}" in keys:  # a parameter that no loss has reached yet has no state
-                    value = file.get_tensor(f"optimizer.{key}.{name}")
-                    optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
+        state = {name: file.get_tensor(name) for name in keys if name.startswith("optimizer.")}
+        load_state_tensors(
+            optimizers, trained, {name.removeprefix("optimizer."): value for name, value in state.items()}
+        )
         return json.loads(file.metadata()["progress"])["step"]
 
 

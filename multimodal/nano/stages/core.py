@@ -21,9 +21,9 @@ from multimodal.nano.text.corpus import Conversation, family_weights, sample_con
 from multimodal.nano.text.tokenizer import ConversationEncoder, EncodedConversation
 from multimodal.training.loop import Schedule, train
 
-TOKENS_A_STEP = 1536
-GROUPS = 2
-STEPS = 4000
+TOKENS_A_STEP = 3072
+GROUPS = 8  # rows of like length together: a seventh of what is computed is padding
+STEPS = 5000
 HELD_OUT_CONVERSATIONS = 60  # of each family
 
 
@@ -66,7 +66,7 @@ class CoreStage:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, steps: int = STEPS, seed: int = 0):
         self.seed = seed
-        self.schedule = Schedule(steps=steps, peak_lr=1e-3, warmup_steps=150)
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=150)
         self._encoder = ConversationEncoder(tokenizer)
         self._pad = tokenizer.pad_token_id
         torch.manual_seed(seed)

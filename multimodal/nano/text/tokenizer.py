@@ -18,7 +18,7 @@ from multimodal.nano.text.corpus import as_spoken, sample_conversation
 from multimodal.nano.text.phrases import KINDS, phrase_table
 from multimodal.nano.text.small_talk import facts
 
-VOCAB_SIZE = 4096
+VOCAB_SIZE = 8192  # most of the names in 34 languages in one or two tokens
 SPECIAL_TOKENS = (
     "<|begin_of_text|>",
     "<|end_of_text|>",

@@ -14,7 +14,7 @@ STEPS = 60
 
 class SlowStage:
     name = "slow"
-    schedule = Schedule(steps=STEPS, peak_lr=1e-2, warmup_steps=5)
+    schedule = Schedule(steps=STEPS, peak_lr=1e-2, muon_lr=1e-2, warmup_steps=5)
 
     def __init__(self, seconds_a_step: float = 0.0):
         torch.manual_seed(0)

@@ -79,7 +79,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 def test_the_learning_rate_warms_up_and_falls_to_its_share():
     schedule = Schedule(steps=100, peak_lr=1.0, warmup_steps=10, final_lr_share=0.1)
-    rates = [schedule.lr(step) for step in range(101)]
+    rates = [schedule.share(step) for step in range(101)]
     assert rates[0] == 0.1 and max(rates) == rates[9] == 1.0 and rates[-1] == pytest.approx(0.1)
     assert rates[9:] == sorted(rates[9:], reverse=True)
 
