@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, Aut
 from adapters.media import MediaError
 
 from .assistant import Answer, Assistant, Chat, Event, load
+from .compose import compose
 from .config import MultimodalLlamaConfig
 from .model import MultimodalLlama
 from .processor import MultimodalLlamaProcessor
@@ -29,6 +30,7 @@ __all__ = [
     "MultimodalLlama",
     "MultimodalLlamaConfig",
     "MultimodalLlamaProcessor",
+    "compose",
     "load",
 ]
 

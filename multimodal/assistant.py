@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from transformers import PreTrainedConfig
 
 from .checkpoint import NANO
 from .generation import Context, Sampling, TextStream, stream_tokens
@@ -40,8 +41,9 @@ class Event:
 def load(name: str | Path = "nano", *, device: str | torch.device | None = None, dtype: torch.dtype | None = None):
     """The assistant of a composed model: "nano", which ships inside, a folder, or a hub id.
 
-    device: by default the GPU if there is one; dtype: by default bfloat16 on a GPU, else float32. Only
-    a hub id reaches the network. Returns an `Assistant`.
+    A Llama 3.2 Vision, as the hub or Meta released it, or a Llama 3 is composed as it is read; see
+    `compose`. device: by default the GPU if there is one; dtype: by default bfloat16 on a GPU, else
+    float32. Only a hub id reaches the network. Returns an `Assistant`.
 
     Raises ValueError if there is no such model, or if it is damaged.
     """
@@ -49,6 +51,10 @@ def load(name: str | Path = "nano", *, device: str | torch.device | None = None,
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     source = NANO if str(name) == "nano" else Path(name)
     is_local = str(name) == "nano" or source.exists()
+    if _is_published(source if is_local else str(name), is_local):
+        from .compose import compose_published  # which needs the assistant
+
+        return compose_published(name, device=device, dtype=dtype, local_files_only=is_local)
     if is_local and not (source / "config.json").is_file():
         raise ValueError(f"{name}: found no config.json there; accepted: 'nano', a folder of save_pretrained, a hub id")
     where = str(source) if is_local else str(name)
@@ -61,6 +67,17 @@ def load(name: str | Path = "nano", *, device: str | torch.device | None = None,
             f"{name}: no model could be loaded ({reason}); accepted: 'nano', a folder, a hub id"
         ) from error
     return Assistant(model.to(device).eval(), processor)
+
+
+def _is_published(where: str | Path, is_local: bool) -> bool:
+    """Whether a model is of others' making, to be composed as it is read."""
+    if is_local and (Path(where) / "params.json").is_file():
+        return True
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(where, local_files_only=is_local)
+    except OSError:
+        return False  # the library's loader tells what is missing
+    return config.get("model_type") in ("llama", "mllama")
 
 
 class Assistant:

@@ -8,7 +8,7 @@ id; it holds a composed model (its weights under the part's name) or the part al
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -64,7 +64,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     than its index says.
     """
     weights: dict[str, Tensor] = {}
-    for file, expected in _files_of(folder).items():
+    for file, expected in files_of(folder).items():
         try:
             with safe_open(file, framework="pt") as opened:
                 found = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
@@ -73,18 +73,18 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{file}: found no readable safetensors file ({error})") from error
         if expected is not None and found.keys() != expected:
-            raise ValueError(f"{file}: found other weights than its index names: {_some(found.keys() ^ expected)}")
+            raise ValueError(f"{file}: found other weights than its index names: {some_of(found.keys() ^ expected)}")
         weights |= found
     return weights
 
 
-def _files_of(folder: Path) -> dict[Path, set[str] | None]:
+def files_of(folder: Path) -> dict[Path, set[str] | None]:
     """The files of a folder's weights, and the names that each must hold if there is an index."""
     if (folder / WEIGHTS).is_file():
         return {folder / WEIGHTS: None}
     if not (folder / INDEX).is_file():
         others = sorted(file.name for file in folder.glob("*") if file.suffix in (".bin", ".pth", ".pt", ".ckpt"))
-        instead = f"found {_some(others)}, which could run code when opened" if others else "found no weights"
+        instead = f"found {some_of(others)}, which could run code when opened" if others else "found no weights"
         raise ValueError(f"{folder}: {instead}; accepted: {WEIGHTS}, or {INDEX} and its files")
     try:
         weight_map = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"]
@@ -93,7 +93,7 @@ def _files_of(folder: Path) -> dict[Path, set[str] | None]:
         raise ValueError(f"{folder / INDEX}: found no index of weights ({error})") from error
     outside = [file for file in names if file != Path(file).name]
     if outside:
-        raise ValueError(f"{folder / INDEX}: found {_some(outside)}; accepted: files of the same folder")
+        raise ValueError(f"{folder / INDEX}: found {some_of(outside)}; accepted: files of the same folder")
     return {folder / file: of_file for file, of_file in names.items()}
 
 
@@ -147,8 +147,8 @@ def split_off_sources(
     """
     if CORE not in sources:
         raise ValueError(
-            f"config.sources has {_some(sources) or 'nothing'}; to save adapters only it must say where the core comes "
-            'from, for example {"core": {"id": "meta-llama/Llama-3.1-8B-Instruct", "revision": None}}'
+            f"config.sources has {some_of(sources) or 'nothing'}; to save adapters only it must say where the core "
+            'comes from, for example {"core": {"id": "meta-llama/Llama-3.1-8B-Instruct", "revision": None}}'
         )
     kept, named, left_out = dict(weights), {}, []
     for part, source in sources.items():
@@ -160,7 +160,7 @@ def split_off_sources(
         other = [name for name, weight in ours.items() if not _is_at(theirs, name, weight, tied)]
         if other and part == CORE:
             raise ValueError(
-                f"{source['id']}: the core of this model is not the one found there: {_some(other)} differ"
+                f"{source['id']}: the core of this model is not the one found there: {some_of(other)} differ"
             )
         if not other:
             kept = {name: weight for name, weight in kept.items() if name not in ours}
@@ -185,12 +185,13 @@ def refuse_incomplete(where: str, missing: set[str], unexpected: set[str], misma
 
     Raises ValueError that names weights that are missing, unexpected, or (name, found, wanted) of another shape.
     """
-    wrong = [f"{_some(names)} {what}" for names, what in ((missing, "missing"), (unexpected, "unexpected")) if names]
+    wrong = [f"{some_of(names)} {what}" for names, what in ((missing, "missing"), (unexpected, "unexpected")) if names]
     shapes = [f"{name} is {list(found)} and should be {list(wanted)}" for name, found, wanted in mismatched]
     if wrong or shapes:
         raise ValueError(f"{where}: found weights of another model: {'; '.join(wrong + sorted(shapes)[:MAX_NAMED])}")
 
 
-def _some(names) -> str:
+def some_of(names: Collection[str]) -> str:
+    """The first names, and how many more there are."""
     names = sorted(names)
     return ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")

@@ -5,15 +5,23 @@ from dataclasses import fields
 from transformers import LlamaConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+ENCODERS = ("open_clip", "llama-3.2")
 NUM_EXTRA_TOKENS = 8  # rows of our own embedding table, as many as the released vision models have
 
 
 class VisionConfig(PreTrainedConfig):
-    """Keywords of `vision.encoder.PictureEncoder`; the defaults are the paper's encoder (7.2.1)."""
+    """Which picture encoder, and its keywords; the defaults are the paper's encoder (7.2.1).
+
+    `encoder`: "open_clip" for `vision.encoder.PictureEncoder`, "llama-3.2" for
+    `vision.llama_tower.LlamaVisionTower`. A keyword that is None is left to the encoder.
+
+    Raises ValueError for another encoder.
+    """
 
     model_type = "multimodal_llama_vision"
     base_config_key = "vision_config"
 
+    encoder: str = "open_clip"
     tile_px: int = 336
     patch_px: int = 14
     width: int = 1280
@@ -23,13 +31,20 @@ class VisionConfig(PreTrainedConfig):
     taps: list[int] | tuple[int, ...] = (4, 8, 16, 24, 31)
     num_global_layers: int = 8
     stem_widths: list[int] | tuple[int, ...] | None = None
+    trunk_options: list[str] | tuple[str, ...] | None = None
     max_tiles: int = 4
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        if self.encoder not in ENCODERS:
+            raise ValueError(f"the picture encoder is {self.encoder!r}; accepted: {', '.join(ENCODERS)}")
 
     @property
     def keywords(self) -> dict:
         """The encoder's keywords, without what every configuration of the library carries."""
-        common = {field.name for field in fields(PreTrainedConfig)}
-        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+        other = {field.name for field in fields(PreTrainedConfig)} | {"encoder"}
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in other}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class MultimodalLlamaConfig(PreTrainedConfig):

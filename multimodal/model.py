@@ -6,7 +6,9 @@ Shapes: B rows, T tokens, D width of the core, P pictures, K tiles of all pictur
 pictures.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +21,13 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 from adapters.cross_attention import GatedCrossAttention
 from adapters.gates import TanhGate
 from vision.encoder import PictureEncoder
+from vision.llama_tower import LlamaVisionTower
 
 from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
 from .image_memory import FOREVER, ImageMemory, picture_spans
 from .pretrained import ComposedPreTrainedModel
+
+_PICTURE_ENCODERS = {"open_clip": PictureEncoder, "llama-3.2": LlamaVisionTower}
 
 
 @dataclass
@@ -43,7 +48,7 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     base_model_prefix = ""
     supports_gradient_checkpointing = True
-    _no_split_modules = ["LlamaDecoderLayer", "GatedCrossAttention", "PictureEncoder"]
+    _no_split_modules = ["LlamaDecoderLayer", "GatedCrossAttention", "PictureEncoder", "LlamaVisionTower"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -58,7 +63,7 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         self.vision = self.image_projection = None
         self.image = nn.ModuleDict()
         if config.vision_config is not None:
-            self.vision = PictureEncoder(**config.vision_config.keywords)
+            self.vision = _PICTURE_ENCODERS[config.vision_config.encoder](**config.vision_config.keywords)
             self.image_projection = nn.Linear(self.vision.out_dim, text.hidden_size)
             for layer in config.image_layers:
                 self.image[str(layer)] = GatedCrossAttention(
@@ -70,8 +75,24 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
                     text.intermediate_size,
                     text.rms_norm_eps,
                 )
+        self._load_rest: Callable[[MultimodalLlama], None] | None = None
         self.post_init()
         self.freeze()
+
+    def load_later(self, load: Callable[["MultimodalLlama"], None]) -> None:
+        """What stands beside the core has no memory yet; `load` gives it memory and weights when it is needed."""
+        self._load_rest = load
+
+    def load_now(self) -> None:
+        """Load what was left for later, if anything was."""
+        load, self._load_rest = self._load_rest, None
+        if load is None:
+            return
+        try:
+            load(self)
+        except BaseException:
+            self._load_rest = load
+            raise
 
     def forward(
         self,
@@ -180,11 +201,13 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         """
         if self.vision is None:
             raise ValueError("found a picture; this model has no picture encoder (vision_config is None)")
+        self.load_now()
         is_picture = input_ids == self.config.image_token_id
         per_row = is_picture.sum(1).tolist()
         if sum(per_row) != len(tiles_per_picture):
             raise ValueError(f"found {sum(per_row)} picture tokens in the text for {len(tiles_per_picture)} pictures")
-        x, keep = self.vision(pixel_values.to(self.dtype), tiles_per_picture, aspect_ids)
+        pixel_values = pixel_values.to(self.image_projection.weight.dtype)
+        x, keep = self.vision(pixel_values, tiles_per_picture, aspect_ids)
         pictures = [picture[kept] for picture, kept in zip(self.image_projection(x), keep, strict=True)]
         spans = picture_spans(is_picture, past)  # [P, 2]
         spans = [span.expand(len(picture), 2) for span, picture in zip(spans, pictures, strict=True)]
@@ -227,19 +250,27 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             kwargs["image_memory"] = image_memory if expand_size == 1 else image_memory.repeat_interleave(expand_size)
         return input_ids, kwargs
 
+    def _apply(self, *args: Any, **kwargs: Any) -> "MultimodalLlama":
+        self.load_now()  # moved to another device or type, it moves as a whole
+        return super()._apply(*args, **kwargs)
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        self.load_now()
+        return super().state_dict(*args, **kwargs)
+
     def train(self, mode: bool = True) -> "MultimodalLlama":
-        """Training mode for what is attached; the frozen core and the frozen trunk stay as they are."""
+        """Training mode for what is attached; the frozen core stays as it is."""
+        if mode:
+            self.load_now()
         super().train(mode)
         self.core.eval()
-        if self.vision is not None:
-            self.vision.trunk.eval()
         return self
 
     def freeze(self) -> None:
-        """Only what is attached takes a gradient: not the core, not the trunk of the picture encoder."""
+        """Only what is attached takes a gradient: not the core, not what the picture encoder freezes of itself."""
         self.core.requires_grad_(False)
         if self.vision is not None:
-            self.vision.trunk.requires_grad_(False)
+            self.vision.freeze()
 
     def get_input_embeddings(self) -> nn.Module:
         return self.core.get_input_embeddings()
@@ -253,7 +284,12 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             nn.init.zeros_(module.openness)
         elif isinstance(module, PictureEncoder):
             nn.init.zeros_(module.tile_position)
-            for table in (module.trunk.class_embedding, module.trunk.positional_embedding, module.trunk.proj):
+            for table in (module.trunk.class_embedding, module.trunk.positional_embedding):
+                nn.init.normal_(table, std=self.config.vision_config.width**-0.5)
+        elif isinstance(module, LlamaVisionTower):
+            for table in (module.tile_before, module.tile_position, module.tile_after):
+                nn.init.zeros_(table)
+            for table in (module.class_embedding, module.position):
                 nn.init.normal_(table, std=self.config.vision_config.width**-0.5)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
-from vision.tiles import prepare
+from vision.tiles import CLIP_MEAN, CLIP_STD, prepare
 
 IMAGE_TOKEN = "<|image|>"
 # Ours follow the core's vocabulary in this order, whatever the core is; the rest of the table is in reserve.
@@ -42,7 +42,8 @@ CHAT_TEMPLATE = """\
 class MultimodalLlamaProcessor(ProcessorMixin):
     """A Llama 3 tokenizer with our own tokens behind its vocabulary, and the cutting of pictures into tiles.
 
-    `tile_px` and `max_tiles` as the picture encoder wants them (paper 7.2.1).
+    `tile_px` and `max_tiles` as the picture encoder wants them (paper 7.2.1), `image_mean` and
+    `image_std` of red, green and blue (0 to 1) as its trunk was trained with.
     """
 
     def __init__(
@@ -51,11 +52,14 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         chat_template: str | None = None,
         tile_px: int = 336,
         max_tiles: int = 4,
+        image_mean: Sequence[float] = CLIP_MEAN,
+        image_std: Sequence[float] = CLIP_STD,
     ):
         missing = [token for token in EXTRA_TOKENS if token not in tokenizer.get_vocab()]
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
         tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
         self.tile_px, self.max_tiles = tile_px, max_tiles
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
         self.image_token, self.image_token_id = IMAGE_TOKEN, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         super().__init__(tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
@@ -128,7 +132,8 @@ class MultimodalLlamaProcessor(ProcessorMixin):
 
         Raises MediaError naming the first picture that cannot be used.
         """
-        tiles = [prepare(image, self.tile_px, self.max_tiles) for image in images]
+        mean, std = tuple(self.image_mean), tuple(self.image_std)
+        tiles = [prepare(image, self.tile_px, self.max_tiles, mean, std) for image in images]
         return {
             "pixel_values": torch.cat([one.pixels for one in tiles]),
             "tiles_per_picture": torch.tensor([len(one.pixels) for one in tiles]),

@@ -6,16 +6,16 @@ class tokens), D width of the trunk.
 
 import torch
 from einops import rearrange
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import QuickGELU, VisionTransformer
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from adapters.gates import TanhGate
 from adapters.memory import Memory
 
-from .global_layers import GatedGlobalLayer
 from .stem import ConvolutionalStem
 from .tiles import arrangements
+from .transformer_layer import TransformerLayer
 
 SIZES = {
     # name: the trunk, an open_clip ViT; the blocks after which its state is tapped; the layers above it
@@ -44,6 +44,12 @@ SIZES = {
         num_global_layers=8,
     ),
 }
+TRUNK_OPTIONS = {
+    # what some published ViTs have and others lack: our name for it, and open_clip's
+    "quick_gelu": dict(act_layer=QuickGELU),  # x * sigmoid(1.702 x), in OpenAI's own trunks
+    "layer_scale": dict(ls_init_value=1e-4),  # a factor for each channel of a branch, here as ViT-M-16-alt starts it
+    "no_norm_before": dict(no_ln_pre=True),  # no norm between positions and blocks, in CLIPA's trunks
+}
 
 
 class PictureEncoder(nn.Module):
@@ -66,6 +72,7 @@ class PictureEncoder(nn.Module):
         taps: tuple[int, ...],
         num_global_layers: int,
         stem_widths: tuple[int, ...] | None = None,
+        trunk_options: tuple[str, ...] = (),
         max_tiles: int = 4,
     ):
         super().__init__()
@@ -73,31 +80,27 @@ class PictureEncoder(nn.Module):
             raise ValueError(f"taps must lie between 1 and {layers - 1} (blocks of the trunk), found {tuple(taps)}")
         self.tile_px, self.max_tiles, self.taps = tile_px, max_tiles, tuple(taps)
         self.out_dim = width * (1 + len(taps))
-        trunk = build_trunk(tile_px, patch_px, width, layers, heads, mlp_ratio, stem_widths)
-        self.trunk = trunk.requires_grad_(False)
+        self.trunk = build_trunk(tile_px, patch_px, width, layers, heads, mlp_ratio, stem_widths, trunk_options)
         # one row more than arrangements: aspect ids count from 1, and 0 is no picture
         self.tile_position = nn.Parameter(torch.zeros(len(arrangements(max_tiles)) + 1, max_tiles, width))
         self.tile_gate = TanhGate()
-        self.global_layers = nn.ModuleList(GatedGlobalLayer(width, heads, mlp_ratio) for _ in range(num_global_layers))
+        self.global_layers = nn.ModuleList(
+            TransformerLayer(width, heads, mlp_ratio, gated=True) for _ in range(num_global_layers)
+        )
+        self.freeze()
 
     def forward(self, tiles: Tensor, tiles_per_picture: Tensor, aspect_ids: Tensor) -> Memory:
         """tiles [K, 3, tile_px, tile_px], normalised; tiles_per_picture [P]; aspect_ids [P] -> x [P, N, out_dim].
 
         Raises ValueError if the tiles are of another size or do not add up to K.
         """
-        if tuple(tiles.shape[1:]) != (3, self.tile_px, self.tile_px):
-            raise ValueError(
-                f"tiles are {list(tiles.shape)}; this encoder takes [K, 3, {self.tile_px}, {self.tile_px}]"
-            )
-        counts = tiles_per_picture.tolist()
-        if sum(counts) != len(tiles):
-            raise ValueError(f"{len(tiles)} tiles were given for pictures of {counts} tiles")
+        counts = tile_counts(tiles, tiles_per_picture, self.tile_px)
         final, tapped = self._see_tiles(tiles)  # [K, patches + 1, D], [K, patches + 1, D * taps]
         number = torch.cat([torch.arange(count, device=tiles.device) for count in counts])
         position = self.tile_position[torch.repeat_interleave(aspect_ids, tiles_per_picture), number]
         final, keep = _join_tiles(final + self.tile_gate(position).unsqueeze(1), counts)
         for layer in self.global_layers:
-            final = layer(final, keep)
+            final = layer(final, keep[:, None, None, :])
         return Memory(torch.cat([final, _join_tiles(tapped, counts)[0]], dim=-1), keep)
 
     def _see_tiles(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,6 +112,29 @@ class PictureEncoder(nn.Module):
         *tapped, final = [torch.cat(pair, dim=1) for pair in zip(classes, patches, strict=True)]
         return self.trunk.ln_post(final), torch.cat(tapped, dim=-1)
 
+    def train(self, mode: bool = True) -> "PictureEncoder":
+        """Training mode for what stands around the trunk, whose running statistics are its own."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def freeze(self) -> None:
+        """The trunk is as others trained it; positions and global layers are the adapter's."""
+        self.trunk.requires_grad_(False)
+
+
+def tile_counts(tiles: Tensor, tiles_per_picture: Tensor, tile_px: int) -> list[int]:
+    """How many of the tiles [K, 3, tile_px, tile_px] each picture has.
+
+    Raises ValueError if the tiles are of another size or do not add up to K.
+    """
+    if tuple(tiles.shape[1:]) != (3, tile_px, tile_px):
+        raise ValueError(f"tiles are {list(tiles.shape)}; this encoder takes [K, 3, {tile_px}, {tile_px}]")
+    counts = tiles_per_picture.tolist()
+    if sum(counts) != len(tiles):
+        raise ValueError(f"{len(tiles)} tiles were given for pictures of {counts} tiles")
+    return counts
+
 
 def build_trunk(
     tile_px: int,
@@ -118,17 +144,23 @@ def build_trunk(
     heads: int,
     mlp_ratio: float,
     stem_widths: tuple[int, ...] | None = None,
+    trunk_options: tuple[str, ...] = (),
 ) -> VisionTransformer:
-    """An open_clip ViT whose projection is as wide as itself; only its tokens are used here.
+    """An open_clip ViT without what it makes of its tokens for a text tower: no pooling, no projection.
 
     stem_widths: channels of a convolutional stem up to the trunk's own width; None is open_clip's one
-    linear embedding of a patch.
+    linear embedding of a patch. trunk_options: names in `TRUNK_OPTIONS`.
 
-    Raises ValueError if the stem does not halve a tile's side down to its patches.
+    Raises ValueError for another option, or if the stem does not halve a tile's side down to its patches.
     """
+    unknown = [name for name in trunk_options if name not in TRUNK_OPTIONS]
+    if unknown:
+        raise ValueError(f"trunk_options has {', '.join(unknown)}; accepted: {', '.join(TRUNK_OPTIONS)}")
+    options = {keyword: value for name in trunk_options for keyword, value in TRUNK_OPTIONS[name].items()}
     trunk = VisionTransformer(
-        tile_px, patch_px, width=width, layers=layers, heads=heads, mlp_ratio=mlp_ratio, output_dim=width
+        tile_px, patch_px, width=width, layers=layers, heads=heads, mlp_ratio=mlp_ratio, output_dim=width, **options
     )
+    trunk.proj = None
     if stem_widths:
         halvings = len(stem_widths) + 1
         if 2**halvings != patch_px:

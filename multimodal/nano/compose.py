@@ -35,8 +35,12 @@ def core_weights(run: Path) -> dict[str, Tensor]:
 
 
 def trunk_weights(run: Path) -> dict[str, Tensor]:
-    """The vision transformer of a run, named as open_clip names it, rounded."""
+    """The vision transformer of a run, named as open_clip names it, rounded.
+
+    Its projection served the contrastive loss, and stays behind.
+    """
     trained = load_file(run / "trunk" / "final.safetensors")
+    trained.pop("visual.proj", None)
     return half_precise(
         {name.removeprefix("visual."): value for name, value in trained.items() if name.startswith("visual.")}
     )

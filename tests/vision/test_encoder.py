@@ -61,7 +61,9 @@ def test_final_features_are_open_clip_s_own_tokens():
     for parameter in visual.parameters():
         parameter.normal_(std=0.2)
     encoder = random_encoder(0.0, 0.0)
-    encoder.trunk.load_state_dict(visual.state_dict(), strict=True)
+    weights = visual.state_dict()
+    del weights["proj"]  # into the space that pictures share with texts, which the trunk is without
+    encoder.trunk.load_state_dict(weights, strict=True)
     pixels = tiles(2)
     pooled, patches = visual(pixels)
     x, _ = see(encoder, pixels, [1, 1])
@@ -77,9 +79,9 @@ def test_the_paper_s_trunk_has_the_shapes_of_open_clip_s_vit_h_14():
         ours = build_trunk(*(size[name] for name in ("tile_px", "patch_px", "width", "layers", "heads", "mlp_ratio")))
     theirs = {name: weight.shape for name, weight in published.state_dict().items()}
     mine = {name: weight.shape for name, weight in ours.state_dict().items()}
-    assert mine.keys() == theirs.keys()
-    # the table of positions is for 24 x 24 patches and not 16 x 16; nothing reads the projection to the text's space
-    assert {name for name in mine if mine[name] != theirs[name]} == {"positional_embedding", "proj"}
+    assert theirs.keys() - mine.keys() == {"proj"} and mine.keys() < theirs.keys()
+    # the table of positions is for 24 x 24 patches and not 16 x 16
+    assert {name for name in mine if mine[name] != theirs[name]} == {"positional_embedding"}
     assert [ours.transformer.resblocks[0].attn.num_heads] == [published.transformer.resblocks[0].attn.num_heads]
     assert ours.positional_embedding.shape == (24 * 24 + 1, 1280)
 
@@ -159,6 +161,31 @@ def test_tiles_must_be_of_the_encoder_s_size_and_number():
 def test_taps_must_lie_inside_the_trunk(taps):
     with pytest.raises(ValueError, match=rf"between 1 and 3 .*found \({taps[0]}, {taps[1]}\)"):
         PictureEncoder(**(TINY | dict(taps=taps)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("option", "own"),
+    [
+        ("quick_gelu", set()),
+        (
+            "layer_scale",
+            {f"transformer.resblocks.{block}.ls_{branch}.gamma" for block in range(4) for branch in (1, 2)},
+        ),
+        ("no_norm_before", {"ln_pre.weight", "ln_pre.bias"}),
+    ],
+)
+def test_an_option_of_the_trunk_changes_what_it_says(option, own):
+    plain, other = random_encoder(), random_encoder(trunk_options=(option,))
+    assert plain.trunk.state_dict().keys() ^ other.trunk.state_dict().keys() == own
+    shared = {name: weight for name, weight in plain.state_dict().items() if name in other.state_dict()}
+    other.load_state_dict(shared, strict=False)
+    assert (see(plain, tiles(1), [1]).x - see(other, tiles(1), [1]).x).abs().max() > 1e-3
+
+
+def test_an_unknown_option_of_the_trunk_is_refused():
+    with pytest.raises(ValueError, match="trunk_options has relu; accepted: quick_gelu, layer_scale, no_norm_before"):
+        PictureEncoder(**TINY, trunk_options=("quick_gelu", "relu"))
 
 
 # The published size

@@ -1,4 +1,4 @@
-"""Gated self-attention across tiles: its formula, and what may not matter to it."""
+"""The transformer layer of picture encoders: its formula, and what may not matter to it."""
 
 import math
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vision.global_layers import GatedGlobalLayer
+from vision.transformer_layer import TransformerLayer
 
 P, N, DIM, HEADS = 2, 6, 16, 4
 
 
-def random_layer(gates: float = 0.6) -> GatedGlobalLayer:
+def random_layer(gates: float = 0.6) -> TransformerLayer:
     torch.manual_seed(0)
-    layer = GatedGlobalLayer(DIM, HEADS, mlp_ratio=2.0)
+    layer = TransformerLayer(DIM, HEADS, mlp_ratio=2.0, gated=True)
     with torch.no_grad():
         for name, parameter in layer.named_parameters():
             if name.endswith("openness"):
@@ -29,6 +29,11 @@ def random_inputs() -> tuple[Tensor, Tensor]:
     keep = torch.ones(P, N, dtype=torch.bool)
     keep[1, 4:] = False
     return torch.randn(P, N, DIM), keep
+
+
+def seen(keep: Tensor) -> Tensor:
+    """Every place sees those that are there: keep [P, N] -> [P, 1, 1, N]."""
+    return keep[:, None, None, :]
 
 
 def written_out(weights: dict[str, Tensor], x: Tensor, keep: Tensor) -> Tensor:
@@ -56,7 +61,7 @@ def written_out(weights: dict[str, Tensor], x: Tensor, keep: Tensor) -> Tensor:
 @torch.no_grad()
 def test_the_layer_is_its_formula():
     layer, (x, keep) = random_layer(), random_inputs()
-    torch.testing.assert_close(layer(x, keep)[keep], written_out(layer.state_dict(), x, keep))
+    torch.testing.assert_close(layer(x, seen(keep))[keep], written_out(layer.state_dict(), x, keep))
 
 
 @torch.no_grad()
@@ -73,36 +78,36 @@ def test_a_wrong_layer_is_told_from_the_formula(swapped):
     else:
         layer.attention_norm, layer.mlp_norm = layer.mlp_norm, layer.attention_norm
     with pytest.raises(AssertionError, match="not close"):
-        torch.testing.assert_close(layer(x, keep)[keep], written_out(weights, x, keep))
+        torch.testing.assert_close(layer(x, seen(keep))[keep], written_out(weights, x, keep))
 
 
 @torch.no_grad()
 def test_closed_gates_keep_every_bit():
     x, keep = random_inputs()
-    assert torch.equal(random_layer(gates=0.0)(x, keep), x)
+    assert torch.equal(random_layer(gates=0.0)(x, seen(keep)), x)
 
 
 @torch.no_grad()
 def test_places_that_are_not_there_change_nothing():
     layer, (x, keep) = random_layer(), random_inputs()
-    expected = layer(x, keep)[keep]
+    expected = layer(x, seen(keep))[keep]
     x[~keep] = 1e4
-    assert torch.equal(layer(x, keep)[keep], expected)
+    assert torch.equal(layer(x, seen(keep))[keep], expected)
 
 
 @torch.no_grad()
 def test_order_and_company_change_nothing():
     layer, (x, keep) = random_layer(), random_inputs()
-    expected = layer(x, keep)
+    expected = layer(x, seen(keep))
     order = torch.randperm(N)
-    torch.testing.assert_close(layer(x[:, order], keep[:, order]), expected[:, order])
-    torch.testing.assert_close(layer(x[1:, :4], keep[1:, :4]), expected[1:, :4])
+    torch.testing.assert_close(layer(x[:, order], seen(keep[:, order])), expected[:, order])
+    torch.testing.assert_close(layer(x[1:, :4], seen(keep[1:, :4])), expected[1:, :4])
 
 
 @pytest.mark.parametrize("gates", [0.0, 0.6], ids=["closed", "open"])
 def test_gradient_reaches_every_weight_once_the_gates_are_open(gates):
     layer, (x, keep) = random_layer(gates), random_inputs()
-    layer(x, keep)[keep].square().sum().backward()
+    layer(x, seen(keep))[keep].square().sum().backward()
     moved = {name for name, parameter in layer.named_parameters() if parameter.grad.any()}
     everything = {name for name, _ in layer.named_parameters()}
     assert moved == (everything if gates else {"attention_gate.openness", "mlp_gate.openness"})

@@ -1,0 +1,1 @@
+"""Weights of foreign formats, one readable table a format, strict both ways."""
