@@ -7,6 +7,7 @@ from transformers import LlamaConfig
 from adapters.cross_attention import GatedCrossAttention
 from multimodal import MultimodalLlama, MultimodalLlamaConfig
 from vision.encoder import SIZES
+from vision.llama_tower import RELEASED
 
 LLAMA = {
     # the core's shapes, and from the paper: image blocks, parameters of one (derived from 7.2 and the released code)
@@ -38,3 +39,30 @@ def test_the_blocks_of_405b_add_up_to_100b():
         block = GatedCrossAttention(16384, 16384, 128, 8, 128, 53248)
     num_blocks = len(range(3, 126, 4))
     assert num_blocks * count(block) == pytest.approx(100e9, rel=0.02)  # paper 7.2.2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("aspect", "tiles", "most_mib"), [(6, 4, 201), (1, 1, 51)], ids=["four tiles", "one tile"])
+def test_a_picture_takes_little_memory_beside_the_text(aspect, tiles, most_mib):
+    """Keys and values at the 11B's shape, in bfloat16. How wide the states are does not matter to them: here narrow."""
+    vision = RELEASED | dict(encoder="llama-3.2", width=8, layers=1, heads=1, taps=[0], num_global_layers=1)
+    config = MultimodalLlamaConfig(
+        text_config=LlamaConfig(
+            hidden_size=32,
+            intermediate_size=16,
+            num_hidden_layers=32,
+            num_attention_heads=32,
+            num_key_value_heads=8,
+            head_dim=128,
+            vocab_size=16,
+        ),
+        vision_config=vision,
+    )
+    model = MultimodalLlama(config).to(torch.bfloat16)
+    pixels = torch.zeros(tiles, 3, 560, 560)
+    memory = model.look(torch.tensor([[16, 1]]), pixels, torch.tensor([tiles]), torch.tensor([aspect]))
+    tensors = [*memory.keys, *memory.values]
+    assert len(tensors) == 2 * 8 and tensors[0].shape == (1, 8, tiles * 1601, 128)
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    allocated = sum(storages.values())
+    assert tiles * 1601 * 8 * 2 * 8 * 128 * 2 <= allocated <= most_mib * 2**20
