@@ -1,4 +1,4 @@
-"""The command line: ask, chat, train, info.
+"""The command line: ask, chat, train, convert, info.
 
 Bad input ends in one line on the error stream, `error: ...`, and exit code 2. Libraries are imported
 where a command needs them.
@@ -195,14 +195,31 @@ def _checked_device(name: str) -> str:
     return name
 
 
+@app.command(epilog="Example: multimodal convert meta-llama/Llama-3.2-11B-Vision-Instruct llama-11b-vision")
+def convert(
+    source: Annotated[str, typer.Argument(help="A folder or a hub id, in any of the formats that info tells.")],
+    dest: Annotated[Path, typer.Argument(help="The folder to write; it must not be there yet.")],
+    to: Annotated[str, typer.Option(help="'ours', or 'hub' for the hub's layout of Llama 3.2 Vision.")] = "ours",
+) -> None:
+    """Write a published model in our layout, or one of ours in the hub's."""
+    from .convert.write import convert as write
+
+    _quiet_libraries()
+    typer.echo(write(source, dest, to))
+
+
 @app.command(epilog="Example: multimodal info nano")
 def info(
-    model: Annotated[str, typer.Argument(help="'nano', or a folder.")] = "nano",
+    model: Annotated[str, typer.Argument(help="'nano', a folder of any known format, or a hub id.")] = "nano",
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a model is: parts and sizes, what it knows and what not, how well it answers."""
+    """Tell what a model is: its parts, their sizes, where it fits, what it knows, how well it answers.
+
+    No weight is loaded, and of a model of the hub only its configuration and headers are fetched.
+    """
     from .info import read_info, show
 
+    _quiet_libraries()
     found = read_info(model)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
@@ -213,19 +230,24 @@ def info(
 
 
 def _load(model: str, seed: int | None) -> "Assistant":
-    """The assistant, with what libraries say on the way turned off; downloads keep their progress bars."""
-    import huggingface_hub.utils
     import torch
-    import transformers.utils.logging
 
     from .assistant import load
+
+    _quiet_libraries()
+    if seed is not None:
+        torch.manual_seed(seed)
+    return load(model)
+
+
+def _quiet_libraries() -> None:
+    """What libraries say on the way is turned off; downloads keep their progress bars."""
+    import huggingface_hub.utils
+    import transformers.utils.logging
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     huggingface_hub.utils.enable_progress_bars()
-    if seed is not None:
-        torch.manual_seed(seed)
-    return load(model)
 
 
 def _print_error(error: Exception) -> None:

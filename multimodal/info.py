@@ -1,28 +1,47 @@
-"""What a model is, told from its folder: configuration, headers of the weight files, measured figures.
+"""What a model is, told from its configuration, the headers of its weight files, and measured figures.
 
-No weight is loaded.
+No weight is loaded; of a model of the hub only configuration and headers are fetched.
 """
 
 import json
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
+import torch
+from huggingface_hub.errors import StrictDataclassError
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-from .checkpoint import NANO
-from .config import MultimodalLlamaConfig
+from .checkpoint import refuse_incomplete
+from .config import MultimodalLlamaConfig, VisionConfig
+from .convert.published import Published
+from .convert.table import to_ours
+from .headers import opened
+from .memory import (
+    LEFT_FREE,
+    Fit,
+    KeysAndValues,
+    fits,
+    keys_and_values_of,
+    needed,
+    part_of,
+    shell,
+    stored_once,
+    weights_of,
+)
 from .nano.scenes import COLOURS, KINDS, SHAPES, SIZES, WORDS
 
-# A tensor belongs to the first part with a prefix of its name.
-_PARTS = {
-    "text core": ("core.",),
-    "picture trunk": ("vision.trunk.",),
-    "picture adapter": ("vision.", "image_projection.", "image.", "extra_embedding."),
+FORMATS = {
+    "hub": "Llama 3.2 Vision as the hub stores it",
+    "modules": "Llama 3.2 Vision as transformers 5 names its modules",
+    "meta": "Llama 3.2 Vision as Meta released it",
+    "llama": "a Llama 3 of the hub",
+    "open_clip": "a picture trunk as open_clip stores it",
+    "ours": "a folder of save_pretrained",
 }
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 _FIGURES = "figures.json"
+_SUMMED = ("parameters", "bytes", "bfloat16", "four_bits")
 
 _NANO_KNOWS = (
     f"pictures of one to six shapes ({', '.join(SHAPES)}) in {len(COLOURS)} colours ({', '.join(COLOURS)}) and "
@@ -43,11 +62,13 @@ _NANO_DOES_NOT_KNOW = (
 
 @dataclass(frozen=True)
 class Part:
-    """Weights that belong together; `bytes` is their size on disk."""
+    """Weights that belong together. Bytes: on disk (0 where they are left elsewhere), and in memory at either size."""
 
     name: str
     parameters: int
     bytes: int
+    bfloat16: int
+    four_bits: int
 
 
 @dataclass(frozen=True)
@@ -73,74 +94,106 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Info:
-    """Facts about a model. Sides are in pixels; `vocabulary` is the core's and `positions` counts its tokens."""
+    """Facts about a model. Sides are in pixels; `vocabulary` is the core's and `positions` counts its tokens.
+
+    `format`: of its files, in words. `sources` and `left_out`: as in the configuration. `keys_and_values`, `needs`
+    (bytes at "bfloat16" and "four_bits", with what a short conversation keeps) and `fits`: see `memory.py`. A
+    picture trunk alone has no vocabulary, keeps no conversation, and needs its weights.
+    """
 
     model: str
+    format: str
     parts: list[Part]
-    vocabulary: int
-    positions: int
+    sources: dict[str, dict]
+    left_out: list[str]
+    vocabulary: int | None
+    positions: int | None
     tile_px: int | None
     patch_px: int | None
     max_tiles: int | None
     image_layers: list[int]
+    keys_and_values: KeysAndValues | None
+    needs: dict[str, int]
+    fits: list[Fit]
     knows: tuple[str, ...]
     does_not_know: tuple[str, ...]
     held_out: HeldOut | None
 
 
 def read_info(model: str) -> Info:
-    """The facts about "nano" or a folder of `save_pretrained`.
+    """The facts about "nano", a folder or a hub id, in any format of `convert.published`.
 
     Raises ValueError if there is no such model, or one of its files is not what it should be.
     """
-    folder = NANO if model == "nano" else Path(model)
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"{model}: found no config.json there; accepted: 'nano', a folder of save_pretrained")
-    config = MultimodalLlamaConfig.from_pretrained(folder, local_files_only=True)
-    text, vision = config.text_config, config.vision_config
+    try:
+        with opened(model) as published:
+            return _info(model, published)
+    except StrictDataclassError as error:  # of the library's configurations
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{model}: found a configuration with a wrong value ({reason})") from error
+
+
+def _info(model: str, published: Published) -> Info:
+    whole = isinstance(published.config, MultimodalLlamaConfig)
+    config = published.config if whole else None
+    text, vision = (config.text_config, config.vision_config) if config else (None, published.config)
+    parts = _read_parts(published)
+    kept = config and keys_and_values_of(config)
+    bfloat16, four_bits = needed(parts, kept)
+    figures = published.folder / _FIGURES
     return Info(
         model=model,
-        parts=_read_parts(folder),
-        vocabulary=text.vocab_size,
-        positions=text.max_position_embeddings,
+        format=FORMATS[published.format],
+        parts=parts,
+        sources=dict((config and config.sources) or {}),
+        left_out=list(config.left_out) if config else [],
+        vocabulary=text and text.vocab_size,
+        positions=text and text.max_position_embeddings,
         tile_px=vision and vision.tile_px,
         patch_px=vision and vision.patch_px,
         max_tiles=vision and vision.max_tiles,
-        image_layers=config.image_layers,
+        image_layers=list(config.image_layers) if config else [],
+        keys_and_values=kept,
+        needs={"bfloat16": bfloat16, "four_bits": four_bits},
+        fits=fits(bfloat16, four_bits),
         knows=_NANO_KNOWS if model == "nano" else (),
         does_not_know=_NANO_DOES_NOT_KNOW if model == "nano" else (),
-        held_out=_read_figures(folder / _FIGURES) if (folder / _FIGURES).is_file() else None,
+        held_out=_read_figures(figures) if figures.is_file() else None,
     )
 
 
-def _read_parts(folder: Path) -> list[Part]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ValueError(f"{folder}: found no weights; accepted: files named *.safetensors")
-    sizes = {name: [0, 0] for name in _PARTS}
-    for file in files:
-        for name, (parameters, stored) in _read_header(file).items():
-            part = next((part for part, prefixes in _PARTS.items() if name.startswith(prefixes)), None)
-            if part is None:
-                raise ValueError(f"{file}: found the weight {name}, which is no part of such a model")
-            sizes[part][0] += parameters
-            sizes[part][1] += stored
-    return [Part(name, *size) for name, size in sizes.items() if size[0]]
+def _read_parts(published: Published) -> list[Part]:
+    """The parts that the files hold, and those that they leave elsewhere."""
+    config, model = published.config, shell(published.config)
+    wanted, found = stored_once(model), _read_shapes(published)
+    _refuse_other_shapes(published.where, found, model.state_dict())
+    on_disk = {part_of(name, config): 0 for name in wanted if name in found or _is_left_out(name, config)}
+    for name, weight in found.items():
+        on_disk[part_of(name, config)] += weight.nbytes
+    return [
+        Part(part.name, part.parameters, on_disk[part.name], part.bfloat16, part.four_bits)
+        for part in weights_of(model, config)
+        if part.name in on_disk  # a plain Llama has no table of ours, and a trunk alone no adapter
+    ]
 
 
-def _read_header(file: Path) -> dict[str, tuple[int, int]]:
-    """Number of parameters and bytes of each tensor in a safetensors file."""
-    try:
-        with open(file, "rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            header = json.loads(opened.read(length)) if length <= _MAX_HEADER_BYTES else None
-        return {
-            name: (prod(tensor["shape"]), tensor["data_offsets"][1] - tensor["data_offsets"][0])
-            for name, tensor in header.items()
-            if name != "__metadata__"
-        }
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-        raise ValueError(f"{file}: found no header of safetensors; accepted: a whole safetensors file") from None
+def _is_left_out(name: str, config: MultimodalLlamaConfig | VisionConfig) -> bool:
+    return any(name.startswith(f"{part}.") for part in getattr(config, "left_out", ()))
+
+
+def _read_shapes(published: Published) -> dict[str, Tensor]:
+    """Tensors without memory, of the types and shapes that the headers tell, by our names."""
+
+    def read(name: str) -> Tensor:
+        return torch.empty_like(published.files.view(name), device="meta")
+
+    return dict(to_ours(published.rows, read, published.where))
+
+
+def _refuse_other_shapes(where: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raises ValueError if a weight is not as the configuration asks for; names were compared with the files' table."""
+    shapes = {(name, tuple(weight.shape), tuple(wanted[name].shape)) for name, weight in found.items()}
+    refuse_incomplete(where, set(), set(), {one for one in shapes if one[1] != one[2]})
 
 
 def _read_figures(file: Path) -> HeldOut:
@@ -167,26 +220,78 @@ def _score(row: dict) -> Score:
 
 def show(info: Info, console: Console) -> None:
     """Print the facts as tables."""
-    parts = Table("part", title=f"{info.model}: a Llama 3 with eyes" if info.tile_px else f"{info.model}: a Llama 3")
-    for heading in ("parameters", "bytes"):
-        parts.add_column(heading, justify="right")
-    for part in info.parts:
-        parts.add_row(part.name, f"{part.parameters:,}", f"{part.bytes:,}")
-    parts.add_section()
-    parts.add_row("all", *(f"{sum(getattr(part, what) for part in info.parts):,}" for what in ("parameters", "bytes")))
-    console.print(parts)
-    console.print(f"vocabulary of {info.vocabulary:,} tokens; reads up to {info.positions:,} tokens")
+    _show_parts(info, console)
+    console.print(f"format: {info.format}")
+    for part in info.left_out:
+        console.print(f"left out: {part}, which is in {_told(info.sources[part])}")
+    if info.vocabulary:
+        console.print(f"vocabulary of {info.vocabulary:,} tokens; reads up to {info.positions:,} tokens")
     if info.tile_px:
+        before = (
+            f", seen before layers {', '.join(map(str, info.image_layers))} of the core" if info.image_layers else ""
+        )
         console.print(
             f"pictures: up to {info.max_tiles} tiles of {info.tile_px} x {info.tile_px} px, patches of {info.patch_px} "
-            f"px, seen before layers {', '.join(map(str, info.image_layers))} of the core"
+            f"px{before}"
         )
+    console.print()
+    _show_fits(info, console)
     for title, lines in (("It knows", info.knows), ("It does not know", info.does_not_know)):
         if lines:
             console.print(f"\n{title}", *(f"- {line}" for line in lines), sep="\n")
     if info.held_out:
         console.print()
         _show_held_out(info.held_out, console)
+
+
+def _show_parts(info: Info, console: Console) -> None:
+    """One row a part: its size on disk to the byte, and what it takes in memory."""
+    kind = ("a Llama 3 with eyes" if info.tile_px else "a Llama 3") if info.vocabulary else "a picture trunk"
+    parts = Table("part", title=f"{info.model}: {kind}")
+    for heading in ("parameters", "bytes", "at bfloat16", "at 4 bits"):
+        parts.add_column(heading, justify="right")
+    for part in info.parts:
+        on_disk = f"{part.bytes:,}" if part.bytes else "elsewhere"
+        parts.add_row(part.name, f"{part.parameters:,}", on_disk, readable(part.bfloat16), readable(part.four_bits))
+    parts.add_section()
+    total = {what: sum(getattr(part, what) for part in info.parts) for what in _SUMMED}
+    parameters, on_disk, bfloat16, four_bits = total.values()
+    parts.add_row("all", f"{parameters:,}", f"{on_disk:,}", readable(bfloat16), readable(four_bits))
+    console.print(parts)
+
+
+def _show_fits(info: Info, console: Console) -> None:
+    """What a conversation keeps, and on which devices there is room for it and the weights."""
+    kept, conversation = info.keys_and_values, ""
+    if kept:
+        pictures = [
+            f"a picture of {tiles} {'tile' if tiles == 1 else 'tiles'} {readable(size)}"
+            for tiles, size in kept.picture.items()
+        ]
+        console.print(f"keys and values: 1,000 tokens of text {', '.join([readable(kept.text), *pictures])}")
+        conversation = ", 1,000 tokens" + (" and the largest picture" if pictures else "")
+    table = Table("device", title="What fits")
+    for heading in ("memory", "at bfloat16", "at 4 bits"):
+        table.add_column(heading, justify="right")
+    for fit in info.fits:
+        table.add_row(fit.device, readable(fit.bytes), *("yes" if it else "no" for it in (fit.bfloat16, fit.four_bits)))
+    console.print(table)
+    bfloat16, four_bits = (readable(info.needs[size]) for size in ("bfloat16", "four_bits"))
+    console.print(
+        f"computed, not measured: weights{conversation} take {bfloat16} at bfloat16, {four_bits} at 4 bits (the core's "
+        f"linear layers only); {LEFT_FREE:.0%} of a device is left free; 1 GB is 10^9 bytes"
+    )
+
+
+def readable(size: int) -> str:
+    """Bytes in words, as GB (10^9), MB or kB."""
+    if size >= 1e9:
+        return f"{size / 1e9:,.2f} GB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"
+
+
+def _told(source: dict) -> str:
+    return source["id"] + (f" at revision {source['revision']}" if source.get("revision") else "")
 
 
 def _show_held_out(held_out: HeldOut, console: Console) -> None:

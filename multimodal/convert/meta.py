@@ -227,7 +227,6 @@ class MetaFiles:
         self.files = sorted(folder.glob("consolidated*.pth"))
         if not self.files:
             raise ValueError(f"{folder}: found no consolidated.*.pth; accepted: a folder as Meta released it")
-        check_md5(folder, self.files)
         self._shards = [_open(file) for file in self.files]
         for file, shard in zip(self.files, self._shards, strict=True):
             if shard.keys() != self._shards[0].keys():
@@ -236,6 +235,10 @@ class MetaFiles:
     @property
     def names(self) -> set[str]:
         return set(self._shards[0])
+
+    def check(self) -> None:
+        """Compare every file with Meta's list of MD5 sums, where the folder has it; reads all of them."""
+        check_md5(self.files)
 
     def read(self, name: str) -> Tensor:
         """A copy of one tensor, in memory of its own."""
@@ -256,12 +259,12 @@ def _open(file: Path) -> dict[str, Tensor]:
         raise ValueError(f"{file}: found no readable file of tensors ({str(error).splitlines()[0]})") from error
 
 
-def check_md5(folder: Path, files: list[Path]) -> None:
-    """Compare files with Meta's list of their MD5 sums, where the folder has it.
+def check_md5(files: list[Path]) -> None:
+    """Compare files of one folder with Meta's list of their MD5 sums, where it has that.
 
     Raises ValueError that names the first file which is not the one that was released.
     """
-    told = folder / "checklist.chk"
+    told = files[0].with_name("checklist.chk")
     if not told.is_file():
         return
     sums = {name: md5 for md5, name in (line.split() for line in told.read_text("utf-8").splitlines() if line.strip())}

@@ -15,7 +15,7 @@ from ..checkpoint import CORE
 from ..config import MultimodalLlamaConfig, VisionConfig
 from . import mllama
 from .published import Published, open_published, processor_of
-from .shards import MAX_SHARD_BYTES, Shards, write_shards
+from .shards import MAX_SHARD_BYTES, write_shards
 from .table import Row, to_theirs
 
 FORMATS = ("ours", "hub")
@@ -43,8 +43,7 @@ def convert(
         raise ValueError(f"{source}: found {published.format} weights without a text core; compose them with one first")
     config = mllama.hub_config_of(published.config) if to == "hub" else _named(published)
     rows = mllama.rows(published.config) if to == "hub" else published.rows
-    if isinstance(published.files, Shards):
-        published.files.check()
+    published.files.check()
     partial = dest.with_name(dest.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

@@ -14,7 +14,7 @@ import transformers.utils.logging
 from typer.testing import CliRunner, Result
 
 import multimodal
-from multimodal import cli, info
+from multimodal import cli
 from multimodal.generation import Sampling
 
 from .tiny_assistant import picture, save, tiny_assistant
@@ -270,97 +270,6 @@ def test_what_training_needs_is_in_its_extra():
     asked = {re.match(r"[\w-]+", one)[0].replace("-", "_") for one in extras["train"]}
     assert set(cli.TRAINING_NEEDS) <= asked
     assert {name for name in asked if name.startswith("font_")} < set(cli.TRAINING_NEEDS)
-
-
-# info
-
-FIGURES = {
-    "run": "a run",
-    "kinds": {
-        "colour": {"exact": 0.96, "constant": 0.2, "blind": 0.1, "questions": 300},
-        "text": {"exact": 0.9, "constant": 0.02, "blind": 0.0, "questions": 100},
-    },
-    "foreign": {"at 96 px": {"exact": 0.85, "constant": 0.2, "questions": 50, "kinds": {"colour": 0.9}}},
-}
-
-
-@pytest.fixture
-def measured(tmp_path) -> Path:
-    save(tiny_assistant(), tmp_path)
-    (tmp_path / "figures.json").write_text(json.dumps(FIGURES))
-    return tmp_path
-
-
-def test_info_counts_what_the_files_hold(measured):
-    told = json.loads(run("info", str(measured), "--json").stdout)
-    model, config = multimodal.load(measured).model, multimodal.load(measured).model.config
-    of_part = {part["name"]: part for part in told["parts"]}
-    trunk = sum(p.numel() for p in model.vision.trunk.parameters())
-    core = sum(p.numel() for p in model.core.parameters())
-    assert of_part["text core"]["parameters"] == core and of_part["picture trunk"]["parameters"] == trunk
-    assert sum(part["parameters"] for part in told["parts"]) == sum(p.numel() for p in model.parameters())
-    assert all(part["bytes"] == 4 * part["parameters"] for part in told["parts"])
-    assert told["vocabulary"] == config.text_config.vocab_size and told["tile_px"] == 32 and told["max_tiles"] == 4
-    assert told["held_out"]["run"] == "a run" and told["held_out"]["kinds"]["colour"]["exact"] == 0.96
-
-
-def test_info_prints_tables(measured):
-    result = run("info", str(measured))
-    assert result.exit_code == 0 and result.stderr == ""
-    for words in ("text core", "picture adapter", "a run", "colour", "96.0%", "94.5%", "at 96 px"):
-        assert words in result.stdout
-
-
-def test_info_tells_what_nano_knows(measured, monkeypatch):
-    monkeypatch.setattr(info, "NANO", measured)
-    result = run("info")
-    assert result.exit_code == 0 and "It knows" in result.stdout and "It does not know" in result.stdout
-    assert "photographs" in result.stdout and "yes/no" in result.stdout
-    told = json.loads(run("info", "nano", "--json").stdout)
-    assert told["model"] == "nano" and told["knows"] and told["does_not_know"]
-
-
-@pytest.mark.parametrize(
-    "figures",
-    [
-        "{",
-        "[]",
-        json.dumps({"kinds": {}, "foreign": {}}),
-        json.dumps(FIGURES | {"run": 7}),
-        json.dumps(FIGURES | {"kinds": {}}),
-        json.dumps(FIGURES | {"kinds": {"colour": 0.9}}),
-        json.dumps(FIGURES | {"kinds": {"colour": {"exact": 0.9}}}),
-        json.dumps(FIGURES | {"kinds": {"colour": {"exact": 96.0, "constant": 0.2, "questions": 300}}}),
-        json.dumps(FIGURES | {"foreign": {"at 96 px": {"exact": "0.9", "constant": 0.2, "questions": 300}}}),
-    ],
-)
-def test_info_refuses_figures_that_are_none(measured, figures):
-    (measured / "figures.json").write_text(figures)
-    assert_refused(run("info", str(measured)), "figures.json: found ")
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "found"),
-    [
-        ("config.json", None, "found no config.json there"),
-        ("config.json", b"{", "."),
-        ("model.safetensors", None, "found no weights"),
-        ("model.safetensors", b"", "found no header of safetensors"),
-        ("model.safetensors", b"\xff" * 100, "found no header of safetensors"),
-        ("model.safetensors", b"\x02\0\0\0\0\0\0\0[]", "found no header of safetensors"),
-        ("model.safetensors", b'\x0b\0\0\0\0\0\0\0{"a": null}', "found no header of safetensors"),
-        (
-            "more.safetensors",
-            b'\x36\0\0\0\0\0\0\0{"a": {"dtype":"F16","shape":[],"data_offsets":[0,2]}}\0\0',
-            "weight a",
-        ),
-    ],
-)
-def test_info_refuses_a_damaged_folder(measured, file, content, found):
-    (measured / file).unlink(missing_ok=True)
-    if content is not None:
-        (measured / file).write_bytes(content)
-    assert_refused(run("info", str(measured)), found)
 
 
 # All of it

@@ -135,12 +135,12 @@ def test_a_truncated_file_is_refused_by_name(own):
 def test_a_tampered_file_is_refused_by_name(own):
     lines = [f"{hashlib.md5(file.read_bytes()).hexdigest()}  {file.name}" for file in sorted(own.glob("*.pth"))]
     (own / "checklist.chk").write_text("\n".join(lines) + "\n")
-    assert MetaFiles(own).names
+    MetaFiles(own).check()
     with open(own / "consolidated.01.pth", "r+b") as file:
-        file.seek(-2000, 2)
+        file.seek(40_000)  # among the numbers
         file.write(b"\x01")
     with pytest.raises(ValueError, match=r"consolidated\.01\.pth: found MD5 [0-9a-f]{32}; checklist\.chk says"):
-        MetaFiles(own)
+        MetaFiles(own).check()
 
 
 class Harm:
