@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from .assistant import Assistant
 from .checkpoint import CORE
@@ -61,15 +61,8 @@ def compose(
     config = _joined_config(core_part, seeing)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
-    core = LlamaForCausalLM.from_pretrained(
-        None,
-        config=config.text_config,
-        state_dict={name.removeprefix("core."): tensor for name, tensor in core_part.tensors(is_core)},
-        dtype=dtype,
-        device_map=device_map,
-        quantization_config=quantization_config,
-        offload_folder=offload_folder,
-    )
+    placed = dict(device_map=device_map, quantization_config=quantization_config, offload_folder=offload_folder)
+    core = _load_core(core_part, config.text_config, dtype, placed)
     if device_map is None and quantization_config is None:
         core = core.to(device)
     model = _around(core, config)
@@ -78,6 +71,14 @@ def compose(
     words = load_tokenizer(tokenizer, **hub) if tokenizer is not None else core_part.tokenizer()
     _set_generation(model, core_part, words)
     return Assistant(model.eval(), processor_of(config, words, seeing.pictures if seeing else {}))
+
+
+def _load_core(part: Published, config: LlamaConfig, dtype: torch.dtype, placed: dict) -> LlamaForCausalLM:
+    """The library's own loading; a core in another layout goes through ours, and is in host memory once."""
+    if part.format == "llama":
+        return LlamaForCausalLM.from_pretrained(part.folder, local_files_only=True, dtype=dtype, **placed)
+    weights = {name.removeprefix(f"{CORE}."): tensor for name, tensor in part.tensors(is_core)}
+    return LlamaForCausalLM.from_pretrained(None, config=config, state_dict=weights, dtype=dtype, **placed)
 
 
 def compose_published(name: str | Path, **keywords) -> Assistant:
