@@ -41,20 +41,16 @@ class RotaryLayer(nn.Module):
 
     def __init__(self, width: int, num_heads: int, ffn_dim: int, rope_theta: float):
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads, self.rope_theta = num_heads, rope_theta
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.ffn_norm = nn.LayerNorm(width)
         self.ffn = nn.Sequential(nn.Linear(width, ffn_dim), nn.SiLU(), nn.Linear(ffn_dim, width))
-        half = width // num_heads // 2
-        turn = rope_theta ** (-torch.arange(half, dtype=torch.float32) / half)
-        self.register_buffer("turn", turn, persistent=False)
 
     def forward(self, x: Tensor, keep: Tensor) -> Tensor:
         qkv = rearrange(self.qkv(self.attention_norm(x)), "b s (qkv h d) -> qkv b h s d", qkv=3, h=self.num_heads)
-        angles = torch.arange(x.shape[1], device=x.device).unsqueeze(1) * self.turn
-        q, k = (_rotated(part, angles) for part in qkv[:2])
+        q, k = (_rotated(part, self.rope_theta) for part in qkv[:2])
         # a clip of nothing must not divide by zero: its places see each other, and are not there for anyone
         see = keep | ~keep.any(1, keepdim=True)
         attended = F.scaled_dot_product_attention(q, k, qkv[2], attn_mask=see[:, None, None])
@@ -62,8 +58,11 @@ class RotaryLayer(nn.Module):
         return x + self.ffn(self.ffn_norm(x))
 
 
-def _rotated(x: Tensor, angles: Tensor) -> Tensor:
-    """x [B, H, S, d]; angles [S, d / 2]: channel i turns with channel i + d / 2."""
+def _rotated(x: Tensor, theta: float) -> Tensor:
+    """x [B, H, S, d]: place s turns channels i and i + d / 2 by s * theta ** (-2 i / d)."""
+    half = x.shape[-1] // 2
+    turn = theta ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angles = torch.arange(x.shape[-2], device=x.device).unsqueeze(1) * turn
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

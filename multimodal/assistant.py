@@ -13,7 +13,8 @@ from transformers import PreTrainedConfig
 from .checkpoint import NANO
 from .generation import Context, Sampling, TextStream, stream_tokens
 from .model import MultimodalLlama
-from .processor import MultimodalLlamaProcessor, checked_text
+from .processor import MultimodalLlamaProcessor, as_list, checked_text
+from .transcription import transcribe
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,60 @@ class Assistant:
     def __init__(self, model: MultimodalLlama, processor: MultimodalLlamaProcessor):
         self.model, self.processor = model, processor
 
-    def ask(self, question: str | None = None, *, image: Any = None, system: str | None = None, **sampling) -> Answer:
-        """One question, one answer, nothing remembered.
+    def ask(
+        self,
+        question: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        system: str | None = None,
+        **sampling,
+    ) -> Answer:
+        """One question, written or spoken, one answer, nothing remembered.
 
-        image: a picture or a list of them, each a path, bytes, a PIL image, an array or a tensor. system:
-        a system prompt. The rest are fields of `generation.Sampling`: max_new_tokens, temperature, top_p.
+        image: a picture or a list of them, each a path, bytes, a PIL image, an array or a tensor. audio: a
+        sound or a list of them, each a path, bytes or (array, rate). system: a system prompt. The rest are
+        fields of `generation.Sampling`: max_new_tokens, temperature, top_p.
 
-        Raises MediaError for a picture that cannot be used, ValueError for a question that cannot.
+        Raises MediaError for a file that cannot be used, ValueError for a question that cannot.
         """
-        return self.chat(system).ask(question, image=image, **sampling)
+        return self.chat(system).ask(question, image=image, audio=audio, **sampling)
 
-    def stream(self, question: str | None = None, *, image: Any = None, system: str | None = None, **sampling):
+    def stream(
+        self,
+        question: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        system: str | None = None,
+        **sampling,
+    ) -> Iterator[Event]:
         """As `ask`, but an iterator of `Event`s as they come."""
-        return self.chat(system).stream(question, image=image, **sampling)
+        return self.chat(system).stream(question, image=image, audio=audio, **sampling)
 
     def chat(self, system: str | None = None) -> "Chat":
-        """A conversation that remembers its turns; a picture is encoded once, not once a turn."""
+        """A conversation that remembers its turns; a picture or a sound is encoded once, not once a turn."""
         return Chat(self.model, self.processor, system)
+
+    def transcribe(self, audio: Any, *, language: str = "English") -> str:
+        """What is said in a sound of any length, as text.
+
+        audio: a path, bytes or (array, rate); language: the name or code of one of the 34, that of the text
+        wanted. A long sound is cut at pauses and transcribed piece by piece. Source: paper 8.3 (the prompt).
+
+        Raises MediaError for a sound that cannot be used, ValueError for an unknown language.
+        """
+        [segments] = transcribe(self.model, self.processor, [audio], language)
+        return " ".join(segment.text for segment in segments)
+
+    def translate(self, audio: Any, *, into: str = "English") -> str:
+        """What is said in a sound of any length, in another language; arguments as in `transcribe`."""
+        [segments] = transcribe(self.model, self.processor, [audio], into, translate=True)
+        return " ".join(segment.text for segment in segments)
 
 
 class Chat:
-    """A conversation: `messages` is its history in the library's format, pictures left out."""
+    """A conversation: `messages` is its history in the library's format, media left out."""
 
     def __init__(self, model: MultimodalLlama, processor: MultimodalLlamaProcessor, system: str | None = None):
         self.model, self.processor = model, processor
@@ -116,40 +150,45 @@ class Chat:
         self._context = Context.empty(model)
         self._answering: Generator | None = None
 
-    def ask(self, question: str | None = None, *, image: Any = None, **sampling) -> Answer:
+    def ask(self, question: str | None = None, *, image: Any = None, audio: Any = None, **sampling) -> Answer:
         """The answer to the next turn; arguments as in `Assistant.ask`."""
-        *_, last = self.stream(question, image=image, **sampling)
+        *_, last = self.stream(question, image=image, audio=audio, **sampling)
         return last.answer
 
-    def stream(self, question: str | None = None, *, image: Any = None, **sampling) -> Iterator[Event]:
+    def stream(
+        self, question: str | None = None, *, image: Any = None, audio: Any = None, **sampling
+    ) -> Iterator[Event]:
         """The next turn's answer as it comes.
 
         A reader who stops early leaves the part he read in the history, and so does one who asks on.
         A turn of which the model read nothing, as one that is too long, leaves the conversation as it was.
         """
         started, how = time.perf_counter(), Sampling(**sampling)
-        images = [] if image is None else list(image) if isinstance(image, list | tuple) else [image]
-        content = [{"type": "image"} for _ in images]
+        images, sounds = as_list(image), as_list(audio)
+        content = [{"type": "image"} for _ in images] + [{"type": "audio"} for _ in sounds]
         if question is not None:
             content.append({"type": "text", "text": _checked(question, "question")})
         if not content:
-            raise ValueError("found neither a question nor a picture; at least one of them is needed")
-        pictures = self.processor.pictures(images) if images else None
+            raise ValueError("found neither a question nor a picture nor a sound; at least one of them is needed")
+        media = self.processor.pictures(images) if images else {}
+        clips, places = self.processor.sounds(sounds) if sounds else ({}, [])
         if self._answering is not None:
             self._answering.close()
-        self._answering = self._turn(content, pictures, how, started)
+        self._answering = self._turn(content, media | clips, places, how, started)
         return self._answering
 
-    def _turn(self, content: list[dict], pictures: Any, sampling: Sampling, started: float) -> Generator[Event]:
+    def _turn(
+        self, content: list[dict], media: dict, places: list[int], sampling: Sampling, started: float
+    ) -> Generator[Event]:
         before = self._ids(self.messages) if self.messages and self.messages[-1]["role"] == "assistant" else []
         asked = [*self.messages, {"role": "user", "content": content}]
-        turn = self._ids(asked, add_generation_prompt=True)[len(before) :]
+        turn = self.processor.opened(self._ids(asked, add_generation_prompt=True)[len(before) :], places)
         context, unread = self._context, self._context.unread
         context.unread = [*_end_of_answer(unread, before), *turn]
         prompt_tokens, new_tokens, first_s = context.cache.get_seq_length() + len(context.unread), 0, 0.0
         written = TextStream(self.processor.tokenizer)
         try:
-            for token in stream_tokens(self.model, context, sampling, pictures):
+            for token in stream_tokens(self.model, context, sampling, media):
                 new_tokens += 1
                 first_s = first_s or time.perf_counter() - started
                 if text := written.push(token):

@@ -1,4 +1,4 @@
-"""The command line: ask, chat, train, convert, info.
+"""The command line: ask, chat, transcribe, translate, train, convert, info.
 
 Bad input ends in one line on the error stream, `error: ...`, and exit code 2. Libraries are imported
 where a command needs them.
@@ -33,7 +33,10 @@ TRAINING_NEEDS = (
     "matplotlib",
     "tensorboard",
 )
-CHAT_HELP = "/image PATH shows a picture with the next question, /new starts again, /quit ends."
+CHAT_HELP = (
+    "/image PATH shows a picture and /audio PATH plays a sound with the next question (an empty line then asks with "
+    "the sound alone), /new starts again, /quit ends."
+)
 
 
 class _OneLineErrors(TyperGroup):
@@ -51,7 +54,7 @@ class _OneLineErrors(TyperGroup):
 app = typer.Typer(
     name="multimodal",
     cls=_OneLineErrors,
-    help="A frozen Llama 3 with eyes: ask about pictures.",
+    help="A frozen Llama 3 with eyes and ears: ask about pictures and speech.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -64,6 +67,8 @@ Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; a
 TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")]
 Seed = Annotated[int | None, typer.Option(help="Draw the same tokens every time.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a file, with its segments and times.")]
+Timestamps = Annotated[bool, typer.Option(help="A line a segment: file, start, end in seconds, text.")]
 
 
 def _version(wanted: bool) -> None:
@@ -89,6 +94,7 @@ def _main(
 def ask(
     question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
     image: Annotated[list[str], typer.Option(metavar="FILE", help="A picture; may be given again.")] = [],  # noqa: B006
+    audio: Annotated[list[str], typer.Option(metavar="FILE", help="A sound; may be given again.")] = [],  # noqa: B006
     system: System = None,
     model: Model = "nano",
     max_new_tokens: MaxNewTokens = 256,
@@ -97,10 +103,10 @@ def ask(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question, about pictures or not; the answer is printed as it comes."""
+    """Answer a question, written or spoken, about pictures or not; the answer is printed as it comes."""
     assistant = _load(model, seed)
     sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-    about = dict(image=image or None, system=system)
+    about = dict(image=image or None, audio=audio or None, system=system)
     if as_json:
         answer = assistant.ask(question, **about, **sampling)
         typer.echo(json.dumps({"model": model, **asdict(answer)}))
@@ -108,6 +114,46 @@ def ask(
     for event in assistant.stream(question, **about, **sampling):
         typer.echo(event.text, nl=False)
     typer.echo()
+
+
+@app.command(epilog="Example: multimodal transcribe *.wav --language Hindi --json")
+def transcribe(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Sounds of any length.")],
+    language: Annotated[str, typer.Option(help="That of the text, one of 34: a name or a code.")] = "English",
+    timestamps: Timestamps = False,
+    model: Model = "nano",
+    as_json: AsJsonLines = False,
+) -> None:
+    """Write down what is said in sounds."""
+    _write_down(files, language, False, timestamps, model, as_json)
+
+
+@app.command(epilog="Example: multimodal translate speech.wav --into English")
+def translate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Sounds of any length.")],
+    into: Annotated[str, typer.Option(help="The language of the text, one of 34: a name or a code.")] = "English",
+    timestamps: Timestamps = False,
+    model: Model = "nano",
+    as_json: AsJsonLines = False,
+) -> None:
+    """Write down what is said in sounds, in another language."""
+    _write_down(files, into, True, timestamps, model, as_json)
+
+
+def _write_down(files: list[str], language: str, translate: bool, timestamps: bool, model: str, as_json: bool) -> None:
+    from .transcription import transcribe as write
+
+    assistant = _load(model, None)
+    found = write(assistant.model, assistant.processor, files, language, translate, progress=sys.stderr.isatty())
+    for file, segments in zip(files, found, strict=True):
+        text = " ".join(segment.text for segment in segments)
+        if as_json:
+            typer.echo(json.dumps({"file": file, "text": text, "segments": [asdict(one) for one in segments]}))
+        elif timestamps:
+            for one in segments:
+                typer.echo(f"{file}\t{one.start_s:.2f}\t{one.end_s:.2f}\t{one.text}")
+        else:
+            typer.echo(f"{file}\t{text}" if len(files) > 1 else text)
 
 
 @app.command(epilog=f"Example: multimodal chat. In it, {CHAT_HELP}")
@@ -121,7 +167,7 @@ def chat(
 ) -> None:
     """Talk with a model that remembers the conversation; questions are lines of the standard input."""
     assistant = _load(model, seed)
-    conversation, pictures = assistant.chat(system), []
+    conversation, media = assistant.chat(system), {}
     sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
@@ -136,22 +182,23 @@ def chat(
             if command == "/quit":
                 break
             elif command == "/new":
-                conversation, pictures = assistant.chat(system), []
-            elif command == "/image":
-                path = os.path.expanduser(rest.strip())
-                assistant.processor.pictures([path])  # it is refused here and now, not with the question
-                pictures.append(path)
+                conversation, media = assistant.chat(system), {}
+            elif command in ("/image", "/audio"):
+                path, kind = os.path.expanduser(rest.strip()), command.removeprefix("/")
+                # it is refused here and now, not with the question
+                assistant.processor.pictures([path]) if kind == "image" else assistant.processor.sounds([path])
+                media.setdefault(kind, []).append(path)
             elif command.startswith("/"):
                 raise ValueError(f"found {command}; accepted: {CHAT_HELP}")
-            elif line:
-                _print_turn(conversation, line, pictures, sampling)
-                pictures = []
+            elif line or "audio" in media:
+                _print_turn(conversation, line or None, media, sampling)
+                media = {}
         except ValueError as error:
             _print_error(error)
 
 
-def _print_turn(conversation: "Chat", question: str, pictures: list[str], sampling: dict[str, Any]) -> None:
-    for event in conversation.stream(question, image=pictures or None, **sampling):
+def _print_turn(conversation: "Chat", question: str | None, media: dict[str, list], sampling: dict[str, Any]) -> None:
+    for event in conversation.stream(question, **media, **sampling):
         typer.echo(event.text, nl=False)
     typer.echo()
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from .assistant import Assistant
-from .checkpoint import CORE
-from .config import MultimodalLlamaConfig, VisionConfig
-from .convert.published import Published, is_core, load_tokenizer, open_published, processor_of
+from .checkpoint import CORE, some_of
+from .config import MultimodalLlamaConfig, SpeechConfig, VisionConfig, every_fourth
+from .convert.published import Published, is_core, load_tokenizer, open_published
 from .model import MultimodalLlama
+from .processor import processor_of
 
 # Facts of a core that whatever was trained around it depends on.
 _MUST_AGREE = (
@@ -32,6 +33,7 @@ _MUST_AGREE = (
 def compose(
     text: str | Path,
     vision: str | Path | None = None,
+    speech: str | Path | None = None,
     *,
     device: str | torch.device | None = None,
     device_map: str | dict | None = None,
@@ -47,7 +49,8 @@ def compose(
 
     Each part is a hub id or a folder, in any format of `convert.published`. text: a Llama 3, or a whole
     model whose core is taken. vision: a Llama 3.2 Vision, a folder of our adapters, or a ViT of open_clip
-    (then with fresh adapters, closed gates, to be trained). tokenizer: by default that of `text`.
+    (then with fresh adapters, closed gates, to be trained). speech: an Ultravox, a folder of our adapters,
+    or a Whisper or w2v-BERT encoder (then with a fresh adapter). tokenizer: by default that of `text`.
     device, dtype: as in `load`; device_map, quantization_config and offload_folder go to the library and
     concern the core.
 
@@ -57,8 +60,11 @@ def compose(
     core_part = open_published(text, **hub)
     if not core_part.has(f"{CORE}."):
         raise ValueError(f"{text}: found {core_part.format} weights without a text core; it cannot be text=")
-    seeing = None if vision is None else core_part if vision == text else open_published(vision, **hub)
-    config = _joined_config(core_part, seeing)
+    opened = {str(text): core_part}
+    for name in filter(None, (vision, speech)):
+        opened.setdefault(str(name), open_published(name, **hub))
+    seeing, hearing = (opened[str(name)] if name else None for name in (vision, speech))
+    config = _joined_config(core_part, seeing, hearing)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     placed = dict(device_map=device_map, quantization_config=quantization_config, offload_folder=offload_folder)
@@ -66,8 +72,9 @@ def compose(
     if device_map is None and quantization_config is None:
         core = core.to(device)
     model = _around(core, config)
-    if seeing is not None:
-        model.load_later(lambda model: _attach(model, seeing, dtype))
+    beside = [part for part in (seeing, hearing if hearing is not seeing else None) if part is not None]
+    if beside:
+        model.load_later(lambda model: _attach(model, beside, dtype))
     words = load_tokenizer(tokenizer, **hub) if tokenizer is not None else core_part.tokenizer()
     _set_generation(model, core_part, words)
     return Assistant(model.eval(), processor_of(config, words, seeing.pictures if seeing else {}))
@@ -84,32 +91,36 @@ def _load_core(part: Published, config: LlamaConfig, dtype: torch.dtype, placed:
 def compose_published(name: str | Path, **keywords) -> Assistant:
     """All that a published model has; keywords are those of `compose`."""
     hub = {key: keywords[key] for key in ("local_files_only", "token", "cache_dir") if key in keywords}
-    sees = open_published(name, **hub).config.vision_config is not None
-    return compose(name, name if sees else None, **keywords)
+    config = open_published(name, **hub).config
+    return compose(name, name if config.vision_config is not None else None, **keywords)
 
 
-def _joined_config(core: Published, seeing: Published | None) -> MultimodalLlamaConfig:
-    """Raises ValueError if the two were trained around different cores, or the second cannot see."""
-    sources = {CORE: {"id": core.where}}
-    if seeing is None:
-        return MultimodalLlamaConfig(text_config=core.config.text_config, sources=sources)
-    if isinstance(seeing.config, VisionConfig):  # a trunk alone was trained around no core
-        return MultimodalLlamaConfig(text_config=core.config.text_config, vision_config=seeing.config, sources=sources)
-    if seeing.config.vision_config is None:
-        raise ValueError(f"{seeing.where}: found no picture encoder; it cannot be vision=")
+def _joined_config(core: Published, seeing: Published | None, hearing: Published | None) -> MultimodalLlamaConfig:
+    """Raises ValueError if parts were trained around different cores, or cannot see or hear."""
+    config = MultimodalLlamaConfig(text_config=core.config.text_config, sources={CORE: {"id": core.where}})
+    for part, kind, what in ((seeing, VisionConfig, "vision"), (hearing, SpeechConfig, "speech")):
+        if part is None:
+            continue
+        whole = isinstance(part.config, MultimodalLlamaConfig)
+        found = getattr(part.config, f"{what}_config") if whole else part.config
+        if not isinstance(found, kind):
+            raise ValueError(f"{part.where}: found no {what} encoder; it cannot be {what}=")
+        if whole:
+            _refuse_other_shape(core, part)
+            _refuse_other_core(core, part)
+        setattr(config, f"{what}_config", found)
+        if kind is VisionConfig:  # a trunk alone was trained around no core: its blocks stand as published
+            config.image_layers = part.config.image_layers if whole else every_fourth(config.text_config)
+    return config
+
+
+def _refuse_other_shape(core: Published, part: Published) -> None:
     for name in _MUST_AGREE:
-        ours, theirs = (getattr(part.config.text_config, name) for part in (core, seeing))
+        ours, theirs = (getattr(one.config.text_config, name) for one in (core, part))
         if ours != theirs:
             raise ValueError(
-                f"{seeing.where} was trained around another core than {core.where}: {name} is {theirs}, not {ours}"
+                f"{part.where} was trained around another core than {core.where}: {name} is {theirs}, not {ours}"
             )
-    _refuse_other_core(core, seeing)
-    return MultimodalLlamaConfig(
-        text_config=core.config.text_config,
-        vision_config=seeing.config.vision_config,
-        image_layers=seeing.config.image_layers,
-        sources=sources,
-    )
 
 
 def _refuse_other_core(core: Published, seeing: Published) -> None:
@@ -136,18 +147,34 @@ def _around(core: LlamaForCausalLM, config: MultimodalLlamaConfig) -> Multimodal
     return model
 
 
-def _attach(model: MultimodalLlama, seeing: Published, dtype: torch.dtype) -> None:
+def _attach(model: MultimodalLlama, parts: list[Published], dtype: torch.dtype) -> None:
     """Give memory and weights to what stands beside the core."""
-    beside = {name: tensor for name, tensor in model.state_dict().items() if not is_core(name)}
-    loaded = set()
-    for name, tensor in seeing.tensors(lambda name: name in beside):
-        _place(model, name, tensor.to(device_beside(model, name), dtype if tensor.is_floating_point() else None))
-        loaded.add(name)
-    if missing := set(beside) - loaded:
-        if not isinstance(seeing.config, VisionConfig):
-            raise ValueError(f"{seeing.where}: found no {', '.join(sorted(missing)[:3])}")
-        _start_fresh(model, missing, dtype)
+    beside = {name: tensor.shape for name, tensor in model.state_dict().items() if not is_core(name)}
+    missing = {name for name in beside if not any(part.has(name) for part in parts)}
+    fresh = {name for name in missing if name.startswith(tuple(_starts_fresh(parts)))}
+    if lost := missing - fresh:
+        raise ValueError(f"{' and '.join(part.where for part in parts)}: found no {some_of(lost)}")
+    _start_fresh(model, fresh, dtype)
+    loaded: set[str] = set()
+    for part in parts:
+        for name, tensor in part.tensors(lambda name: name in beside and name not in loaded, beside):
+            _place(model, name, tensor.to(device_beside(model, name), dtype if tensor.is_floating_point() else None))
+            loaded.add(name)
     model.freeze()
+    assert not any(tensor.is_meta for name, tensor in model.state_dict().items() if not is_core(name))
+
+
+def _starts_fresh(parts: list[Published]) -> set[str]:
+    """Weights that none of these parts was trained with: adapters around an encoder alone, and our own tokens."""
+    prefixes = set()
+    if not any(part.has("extra_embedding.") for part in parts):
+        prefixes.add("extra_embedding.")
+    for part in parts:
+        if isinstance(part.config, VisionConfig):
+            prefixes |= {"vision.", "image_projection.", "image."}
+        if isinstance(part.config, SpeechConfig) and not part.has("speech_adapter."):
+            prefixes.add("speech_adapter.")
+    return prefixes
 
 
 def device_beside(model: MultimodalLlama, name: str) -> torch.device:

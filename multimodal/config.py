@@ -6,7 +6,14 @@ from transformers import LlamaConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
 ENCODERS = ("open_clip", "llama-3.2")
+SPEECH_ENCODERS = ("conformer", "whisper", "w2v-bert")
+SPEECH_ADAPTERS = ("rotary", "stacking", "transformer")
 NUM_EXTRA_TOKENS = 8  # rows of our own embedding table, as many as the released vision models have
+
+
+def every_fourth(text_config: PreTrainedConfig) -> list[int]:
+    """The core's layers before which an image block stands, as published: 3, 7, 11, ... (paper 7.2.2)."""
+    return list(range(3, text_config.num_hidden_layers, 4))
 
 
 class VisionConfig(PreTrainedConfig):
@@ -47,11 +54,46 @@ class VisionConfig(PreTrainedConfig):
         return {name: value for name, value in values.items() if value is not None}
 
 
+class SpeechConfig(PreTrainedConfig):
+    """Which speech encoder and which adapter, each with its keywords, and how speech stands in a text.
+
+    `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: "rotary" for `SpeechAdapter`, "stacking" for
+    `StackingProjector`, "transformer" for `StackingTransformer` of `adapters.speech_adapter`; their input
+    and output widths follow from the encoder and the core. `enclosed`: our two tokens stand around speech.
+
+    Raises ValueError for another encoder or adapter.
+    """
+
+    model_type = "multimodal_llama_speech"
+    base_config_key = "speech_config"
+
+    encoder: str = "conformer"
+    encoder_keywords: dict | None = None
+    adapter: str = "rotary"
+    adapter_keywords: dict | None = None
+    enclosed: bool = True
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        for what, found, accepted in (
+            ("encoder", self.encoder, SPEECH_ENCODERS),
+            ("adapter", self.adapter, SPEECH_ADAPTERS),
+        ):
+            if found not in accepted:
+                raise ValueError(f"the speech {what} is {found!r}; accepted: {', '.join(accepted)}")
+
+    @property
+    def stride(self) -> int:
+        """How many frames of the encoder make an embedding."""
+        return 2 if self.adapter == "rotary" else self.adapter_keywords["stack"]
+
+
 class MultimodalLlamaConfig(PreTrainedConfig):
     """A Llama 3 text core and what is attached to it.
 
     `image_layers`: the core's layers, counted from 0, before which an image block stands; None means
-    before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `vision_config` None: no eyes.
+    before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `vision_config` None: no eyes;
+    `speech_config` None: no ears.
     The ids of our own tokens follow the core's vocabulary, and their embeddings stand in our table.
     `sources`: where parts of the model come from, {"core": {"id": ..., "revision": ...}}, and
     `left_out`: which of them the folder of this configuration leaves there (see `checkpoint.py`).
@@ -63,10 +105,12 @@ class MultimodalLlamaConfig(PreTrainedConfig):
     sub_configs_defaults = {
         "text_config": LlamaConfig,
         "vision_config": SubConfigSpec(config_class=VisionConfig, optional=True),
+        "speech_config": SubConfigSpec(config_class=SpeechConfig, optional=True),
     }
 
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None
+    speech_config: dict | PreTrainedConfig | None = None
     image_layers: list[int] | None = None
     sources: dict[str, dict] | None = None
     left_out: list[str] | tuple[str, ...] = ()
@@ -75,7 +119,7 @@ class MultimodalLlamaConfig(PreTrainedConfig):
         super().__post_init__(**kwargs)
         num_layers = self.text_config.num_hidden_layers
         if self.image_layers is None:
-            self.image_layers = list(range(3, num_layers, 4)) if self.vision_config else []
+            self.image_layers = every_fourth(self.text_config) if self.vision_config else []
         outside = [layer for layer in self.image_layers if not 0 <= layer < num_layers]
         if outside:
             raise ValueError(f"image_layers has {outside}; the text core has layers 0 to {num_layers - 1}")
@@ -90,3 +134,8 @@ class MultimodalLlamaConfig(PreTrainedConfig):
     def image_token_id(self) -> int:
         """The id of `<|image|>`: the first after the core's vocabulary."""
         return self.text_config.vocab_size
+
+    @property
+    def speech_place_id(self) -> int:
+        """The id of `<|speech_place|>`, where one embedding of speech stands."""
+        return self.text_config.vocab_size + 4

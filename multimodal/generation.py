@@ -58,9 +58,9 @@ class Context:
 
 
 def stream_tokens(
-    model: MultimodalLlama, context: Context, sampling: Sampling, pictures: dict[str, Tensor] | None = None
+    model: MultimodalLlama, context: Context, sampling: Sampling, media: dict[str, Tensor] | None = None
 ) -> Iterator[int]:
-    """Read `context.unread`, with the pictures whose tokens are among it, then give one token at a time.
+    """Read `context.unread`, with the media whose tokens are among it, then give one token at a time.
 
     Ends after an end-of-turn token, which is given too, or after `max_new_tokens`. Whenever the
     caller stops, the context can go on from there: the last token given is the unread one.
@@ -74,15 +74,15 @@ def stream_tokens(
             f"the conversation has {read + len(context.unread)} tokens; this model reads at most {room - 1}"
         )
     for _ in range(min(sampling.max_new_tokens, room - read - len(context.unread))):
-        token = _read(model, context, sampling, pictures)
-        pictures = None
+        token = _read(model, context, sampling, media)
+        media = None
         yield token
         if token in ends:
             return
 
 
 @torch.no_grad()
-def _read(model: MultimodalLlama, context: Context, sampling: Sampling, pictures: dict[str, Tensor] | None) -> int:
+def _read(model: MultimodalLlama, context: Context, sampling: Sampling, media: dict[str, Tensor] | None) -> int:
     ids = torch.tensor([context.unread], device=model.device)
     read = context.cache.get_seq_length()
     try:
@@ -92,13 +92,13 @@ def _read(model: MultimodalLlama, context: Context, sampling: Sampling, pictures
             image_memory=context.memory,
             use_cache=True,
             logits_to_keep=1,
-            **{name: value.to(model.device) for name, value in (pictures or {}).items()},
+            **{name: value.to(model.device) for name, value in (media or {}).items()},
         )
     except BaseException:  # interrupted, or out of memory: the layers that have read these ids forget them
         for layer in context.cache.layers:
             layer.crop(read - layer.get_seq_length())
         raise
-    if pictures:
+    if media and "pixel_values" in media:
         context.memory = output.image_memory
     token = sampling.choose(ids, output.logits[:, -1]).item()
     context.unread = [token]

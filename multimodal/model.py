@@ -24,8 +24,10 @@ from vision.encoder import PictureEncoder
 from vision.llama_tower import LlamaVisionTower
 
 from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
+from .ears import build_ears
 from .image_memory import FOREVER, ImageMemory, picture_spans
 from .pretrained import ComposedPreTrainedModel
+from .speech_embeddings import in_rows, put_in
 
 _PICTURE_ENCODERS = {"open_clip": PictureEncoder, "llama-3.2": LlamaVisionTower}
 
@@ -75,6 +77,9 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
                     text.intermediate_size,
                     text.rms_norm_eps,
                 )
+        self.speech = self.speech_adapter = None
+        if config.speech_config is not None:
+            self.speech, self.speech_adapter = build_ears(config.speech_config, text.hidden_size)
         self._load_rest: Callable[[MultimodalLlama], None] | None = None
         self.post_init()
         self.freeze()
@@ -107,25 +112,36 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         tiles_per_picture: Tensor | None = None,
         aspect_ids: Tensor | None = None,
         image_memory: ImageMemory | None = None,
+        speech_samples: Tensor | None = None,
+        speech_lengths: Tensor | None = None,
+        speech_embeddings: Tensor | None = None,
         **kwargs,
     ) -> MultimodalOutput | CausalLMOutputWithPast:
         """Logits of the next tokens; where no picture was seen so far, the core's own output.
 
         input_ids [B, T]; pixel_values [K, 3, tile_px, tile_px] with tiles_per_picture [P] and
         aspect_ids [P], pictures in the order of their tokens in the batch; image_memory, that of
-        pictures seen before. -> logits [B, T, vocabulary].
+        pictures seen before; speech_samples [C, N] at 16 kHz with speech_lengths [C], clips in the order
+        of their places in the text, or the speech_embeddings [B, S, D] of `hear`. -> logits
+        [B, T, vocabulary].
 
-        Raises ValueError if there are not as many picture tokens as pictures.
+        Raises ValueError if there are not as many picture tokens as pictures, or places as embeddings.
         """
+        if speech_samples is not None:
+            speech_embeddings = self.hear(input_ids, speech_samples, speech_lengths)
         if pixel_values is not None:
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
             image_memory = self.look(input_ids, pixel_values, tiles_per_picture, aspect_ids, image_memory, past)
         text = dict(attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values)
         if image_memory is None:
+            read = dict(input_ids=input_ids)
+            if speech_embeddings is not None:
+                read = dict(inputs_embeds=self.embed(input_ids, speech_embeddings))
             return self.core(
-                input_ids, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
+                **read, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
             )
-        h, past_key_values = self.run_layers(input_ids, image_memory, **text, use_cache=use_cache, **kwargs)
+        text |= dict(speech_embeddings=speech_embeddings, use_cache=use_cache)
+        h, past_key_values = self.run_layers(input_ids, image_memory, **text, **kwargs)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.core.lm_head(h[:, keep])
         loss = None
@@ -141,6 +157,7 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
+        speech_embeddings: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, Cache | None]:
         """The core's layers with an image block before some of them -> states [B, T, D] and the cache."""
@@ -148,7 +165,7 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         use_cache = config.use_cache if use_cache is None else use_cache
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=config)
-        h = self.embed(input_ids)  # [B, T, D]
+        h = self.embed(input_ids, speech_embeddings)  # [B, T, D]
         past = past_key_values.get_seq_length() if past_key_values is not None else 0
         positions = torch.arange(h.shape[1], device=h.device) + past
         if position_ids is None:
@@ -177,11 +194,29 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             )
         return core.norm(h), past_key_values
 
-    def embed(self, input_ids: Tensor) -> Tensor:
-        """input_ids [B, T] -> [B, T, D]: the core's embeddings, and ours for ids behind its vocabulary."""
+    def embed(self, input_ids: Tensor, speech_embeddings: Tensor | None = None) -> Tensor:
+        """input_ids [B, T] -> [B, T, D]: the core's embeddings, ours for ids behind its vocabulary, and speech."""
+        self.load_now()  # our table may not be there yet
         ours = input_ids - self.config.text_config.vocab_size
         h = self.core.model.embed_tokens(input_ids.masked_fill(ours >= 0, 0))
-        return torch.where((ours >= 0).unsqueeze(-1), self.extra_embedding(ours.clamp(min=0)).to(h.device), h)
+        h = torch.where((ours >= 0).unsqueeze(-1), self.extra_embedding(ours.clamp(min=0)).to(h.device), h)
+        if speech_embeddings is None:
+            return h
+        return put_in(h, input_ids == self.config.speech_place_id, speech_embeddings)
+
+    def hear(self, input_ids: Tensor, speech_samples: Tensor, speech_lengths: Tensor) -> Tensor:
+        """Encode clips once: arguments as in `forward` -> embeddings [B, S, D] of all clips of each row.
+
+        Raises ValueError if they are not as many as the text holds places for, or the model has no ears.
+        """
+        if self.speech is None:
+            raise ValueError("found a sound; this model has no speech encoder (speech_config is None)")
+        self.load_now()
+        clips = [samples[:length] for samples, length in zip(speech_samples, speech_lengths.tolist(), strict=True)]
+        prepared = self.speech.prepare(clips)
+        x, keep = self.speech_adapter(self.speech(**{name: value.to(self.device) for name, value in prepared.items()}))
+        clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
+        return in_rows(clips, input_ids == self.config.speech_place_id)
 
     def look(
         self,
@@ -226,23 +261,32 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         tiles_per_picture: Tensor | None = None,
         aspect_ids: Tensor | None = None,
         image_memory: ImageMemory | None = None,
+        speech_samples: Tensor | None = None,
+        speech_lengths: Tensor | None = None,
         **kwargs,
     ):
-        """`GenerationMixin.generate` on text and pictures; each picture is encoded once, also for many beams.
+        """`GenerationMixin.generate` on text, pictures and speech; each is encoded once, also for many beams.
 
-        Pictures as in `forward`. With a cache of an earlier turn in `past_key_values`, pass that
+        Pictures and speech as in `forward`. With a cache of an earlier turn in `past_key_values`, pass that
         turn's image_memory too, and the pictures of the new turn only.
         """
+        input_ids = inputs if inputs is not None else kwargs.get("input_ids")
+        cache = kwargs.get("past_key_values")
+        past = cache.get_seq_length() if cache is not None else 0
+        if speech_samples is not None:
+            kwargs["speech_embeddings"] = self.hear(input_ids[:, past:], speech_samples, speech_lengths)
         if pixel_values is not None:
-            input_ids = inputs if inputs is not None else kwargs["input_ids"]
-            cache = kwargs.get("past_key_values")
-            past = cache.get_seq_length() if cache is not None else 0
             image_memory = self.look(
                 input_ids[:, past:], pixel_values, tiles_per_picture, aspect_ids, image_memory, past
             )
         if image_memory is not None:
             kwargs["image_memory"] = image_memory
         return super().generate(inputs, **kwargs)
+
+    def prepare_inputs_for_generation(self, input_ids: Tensor, *, is_first_iteration: bool = False, **kwargs) -> dict:
+        if not is_first_iteration:
+            kwargs.pop("speech_embeddings", None)  # what was heard stands in the cache by now
+        return super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
 
     def _expand_inputs_for_generation(self, expand_size: int = 1, image_memory: ImageMemory | None = None, **kwargs):
         input_ids, kwargs = super()._expand_inputs_for_generation(expand_size=expand_size, **kwargs)
@@ -269,8 +313,9 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
     def freeze(self) -> None:
         """Only what is attached takes a gradient: not the core, not what the picture encoder freezes of itself."""
         self.core.requires_grad_(False)
-        if self.vision is not None:
-            self.vision.freeze()
+        for encoder in (self.vision, self.speech):
+            if encoder is not None:
+                encoder.freeze()
 
     def get_input_embeddings(self) -> nn.Module:
         return self.core.get_input_embeddings()

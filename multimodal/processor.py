@@ -1,16 +1,21 @@
-"""Text and pictures to what the model takes, and back."""
+"""Text, pictures and sounds to what the model takes."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature, PreTrainedTokenizerBase, ProcessorMixin
 
 from vision.tiles import CLIP_MEAN, CLIP_STD, prepare
 
-IMAGE_TOKEN = "<|image|>"
+from .config import MultimodalLlamaConfig
+from .speech_embeddings import with_places
+
+IMAGE_TOKEN, SPEECH_TOKEN = "<|image|>", "<|speech|>"
 # Ours follow the core's vocabulary in this order, whatever the core is; the rest of the table is in reserve.
-EXTRA_TOKENS = (IMAGE_TOKEN, "<|video|>", "<|speech|>", "<|end_of_speech|>")
+EXTRA_TOKENS = (IMAGE_TOKEN, "<|video|>", SPEECH_TOKEN, "<|end_of_speech|>", "<|speech_place|>")
 
 # The library marks special tokens in messages with these, and drops them from the messages first.
 _MARKS = "\U000f0000\U000f0001"
@@ -26,6 +31,8 @@ CHAT_TEMPLATE = """\
         {%- for part in message['content'] %}
             {%- if part['type'] == 'image' %}
                 {{- '<|image|>' }}
+            {%- elif part['type'] == 'audio' %}
+                {{- '<|speech|>' }}
             {%- elif part['type'] == 'text' %}
                 {{- part['text'] | trim }}
             {%- endif %}
@@ -43,7 +50,9 @@ class MultimodalLlamaProcessor(ProcessorMixin):
     """A Llama 3 tokenizer with our own tokens behind its vocabulary, and the cutting of pictures into tiles.
 
     `tile_px` and `max_tiles` as the picture encoder wants them (paper 7.2.1), `image_mean` and
-    `image_std` of red, green and blue (0 to 1) as its trunk was trained with.
+    `image_std` of red, green and blue (0 to 1) as its trunk was trained with. `speech`: the encoder's name
+    ("encoder"), how many of its frames make an embedding ("stride") and whether our two tokens stand around
+    speech ("enclosed"); None for a model without ears.
     """
 
     def __init__(
@@ -54,43 +63,43 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         max_tiles: int = 4,
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
+        speech: dict | None = None,
     ):
         missing = [token for token in EXTRA_TOKENS if token not in tokenizer.get_vocab()]
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
         tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
         self.tile_px, self.max_tiles = tile_px, max_tiles
         self.image_mean, self.image_std = list(image_mean), list(image_std)
+        self.speech = speech
         self.image_token, self.image_token_id = IMAGE_TOKEN, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.speech_token, self.speech_token_id = SPEECH_TOKEN, tokenizer.convert_tokens_to_ids(SPEECH_TOKEN)
         super().__init__(tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     def __call__(
         self,
         text: str | Sequence[str],
         images: Any = None,
+        audio: Any = None,
         *,
         padding: bool | str = True,
         add_special_tokens: bool = True,
         **tokenizer_kwargs,
     ) -> BatchFeature:
-        """Prompts in the format of the chat template, `<|image|>` where a picture stands, as tensors.
+        """Prompts in the format of the chat template, `<|image|>` and `<|speech|>` where media stand, as tensors.
 
-        images: a picture or a list of them (for lists of texts, a list of lists also serves), in the
-        order of their tokens; a picture is a path, bytes, a PIL image, an array or a tensor. -> input_ids
-        and attention_mask [B, T], and for pictures those of `pictures`. Special tokens in `text` count:
-        for text from outside use `apply_chat_template`, where they stay text.
+        images, audio: one or a list of them (for lists of texts, a list of lists also serves), in the order
+        of their tokens; a picture is a path, bytes, a PIL image, an array or a tensor, a sound a path, bytes
+        or (array, rate). -> input_ids and attention_mask [B, T], for pictures those of `pictures`, for
+        sounds those of `sounds`. Special tokens in `text` count: for text from outside use
+        `apply_chat_template`, where they stay text.
 
-        Raises MediaError for a picture that cannot be used, ValueError if tokens and pictures do not pair.
+        Raises MediaError for a file that cannot be used, ValueError if tokens and media do not pair.
         """
         texts = [text] if isinstance(text, str) else list(text)
         begun = bool(texts) and all(one.startswith(self.tokenizer.bos_token) for one in texts)
-        encoded = self.tokenizer(
-            texts,
-            padding=padding,
-            add_special_tokens=add_special_tokens and not begun,
-            return_tensors="pt",
-            **tokenizer_kwargs,
-        )
-        return self._with_pictures(encoded, images)
+        add_special_tokens = add_special_tokens and not begun
+        ids = self.tokenizer(texts, add_special_tokens=add_special_tokens, **tokenizer_kwargs)["input_ids"]
+        return self._with_media(ids, images, audio, padding)
 
     def apply_chat_template(
         self,
@@ -104,27 +113,29 @@ class MultimodalLlamaProcessor(ProcessorMixin):
     ) -> Any:
         """A conversation, or a list of them, as a prompt or, with `tokenize`, as what the model takes.
 
-        A message's content is a string or a list of {"type": "text", "text": ...} and {"type": "image",
-        "image": picture}, pictures as in `__call__`. With `tokenize`, text that spells a special token stays
+        A message's content is a string or a list of {"type": "text", "text": ...}, {"type": "image",
+        "image": picture} and {"type": "audio", "audio": sound}, media as in `__call__`. With `tokenize`,
+        text that spells a special token stays
         text unless `sanitize_control_tokens` is turned off; a prompt in words cannot tell the two apart.
 
         Raises as `__call__` does.
         """
         chat_template = chat_template or self.chat_template
-        plain, images = _without_media(conversation)
+        plain, images, audio = _without_media(conversation)
         if not tokenize:
             return self.tokenizer.apply_chat_template(plain, chat_template=chat_template, tokenize=False, **kwargs)
-        kwargs = {"padding": True} | kwargs
+        padding = kwargs.pop("padding", True)
+        kwargs.pop("return_tensors", None)
         is_batch = bool(conversation) and isinstance(conversation[0], list | tuple)
-        encoded = self.tokenizer.apply_chat_template(
+        ids = self.tokenizer.apply_chat_template(
             plain if is_batch else [plain],
             chat_template=chat_template,
             tokenize=True,
-            return_dict=True,
+            return_dict=False,
             sanitize_control_tokens=sanitize_control_tokens,
-            **{**kwargs, "return_tensors": "pt"},
+            **kwargs,
         )
-        inputs = self._with_pictures(encoded, images or None)
+        inputs = self._with_media(ids, images or None, audio or None, padding)
         return inputs if return_dict else inputs["input_ids"]
 
     def pictures(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
@@ -140,26 +151,82 @@ class MultimodalLlamaProcessor(ProcessorMixin):
             "aspect_ids": torch.tensor([one.aspect_id for one in tiles]),
         }
 
-    def _with_pictures(self, encoded: Any, images: Any) -> BatchFeature:
-        per_row = (encoded["input_ids"] == self.image_token_id).sum(1).tolist()
-        rows = _as_rows(images, len(per_row))
-        found = [len(row) for row in rows] if rows is not None else None
-        if found is None:
-            flat = [] if images is None else list(images) if isinstance(images, list | tuple) else [images]
-            if len(flat) != sum(per_row):
-                raise ValueError(f"found {len(flat)} pictures for {sum(per_row)} {IMAGE_TOKEN} tokens in the text")
-        elif found != per_row:
-            raise ValueError(f"found {found} pictures a text for {per_row} {IMAGE_TOKEN} tokens")
-        else:
-            flat = [image for row in rows for image in row]
-        inputs = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-        return BatchFeature(inputs | (self.pictures(flat) if flat else {}))
+    def sounds(self, audio: Sequence[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
+        """Open sounds: speech_samples [C, T] at 16 kHz and speech_lengths [C], and how many embeddings each sound has.
+
+        A sound longer than the encoder takes is several clips, one directly behind the other.
+
+        Raises MediaError naming the first sound that cannot be used, ValueError if the model has no ears.
+        """
+        if self.speech is None:
+            raise ValueError("found a sound; this model has no speech encoder")
+        # not needed for text and pictures, and a second to import
+        from speech.audio import open_sound
+        from speech.encoders import ENCODERS, SAMPLE_RATE
+
+        encoder = ENCODERS[self.speech["encoder"]]
+        most = int(encoder.max_seconds * SAMPLE_RATE)
+        sounds = [open_sound(one, SAMPLE_RATE).samples.split(most) for one in audio]
+        # the shortest clip that makes features: what is shorter is followed by silence
+        sounds = [[pad(clip, (0, max(0, encoder.min_samples - len(clip)))) for clip in one] for one in sounds]
+        places = [sum(-(-encoder.num_frames(len(clip)) // self.speech["stride"]) for clip in one) for one in sounds]
+        clips = [clip for sound in sounds for clip in sound]
+        lengths = torch.tensor([len(clip) for clip in clips])
+        return {"speech_samples": pad_sequence(clips, batch_first=True), "speech_lengths": lengths}, places
+
+    def opened(self, ids: Sequence[int], places: Sequence[int]) -> list[int]:
+        """ids with each `<|speech|>` opened up for the embeddings of its sound; see `speech_embeddings`."""
+        begin, end, place = self.tokenizer.convert_tokens_to_ids(list(EXTRA_TOKENS[2:]))
+        enclosed = self.speech is not None and self.speech["enclosed"]
+        return with_places(ids, places, begin, place, end if enclosed else None)
+
+    def _with_media(self, ids: list[list[int]], images: Any, audio: Any, padding: bool | str) -> BatchFeature:
+        pictures = _in_order(images, [row.count(self.image_token_id) for row in ids], "pictures", IMAGE_TOKEN)
+        per_row = [row.count(self.speech_token_id) for row in ids]
+        sounds = _in_order(audio, per_row, "sounds", SPEECH_TOKEN)
+        media = self.pictures(pictures) if pictures else {}
+        if sounds:
+            clips, places = self.sounds(sounds)
+            media |= clips
+            left = iter(places)
+            ids = [self.opened(row, [next(left) for _ in range(n)]) for row, n in zip(ids, per_row, strict=True)]
+        padded = self.tokenizer.pad({"input_ids": ids}, padding=padding, return_tensors="pt")
+        return BatchFeature({"input_ids": padded["input_ids"], "attention_mask": padded["attention_mask"]} | media)
 
 
-def _as_rows(images: Any, rows: int) -> list[list] | None:
-    """Pictures a text, where they are given so: a list of as many lists as there are texts."""
-    nested = isinstance(images, list | tuple) and images and all(isinstance(row, list | tuple) for row in images)
-    return [list(row) for row in images] if nested and len(images) == rows else None
+def processor_of(
+    config: MultimodalLlamaConfig, tokenizer: PreTrainedTokenizerBase, pictures: dict | None = None
+) -> MultimodalLlamaProcessor:
+    """The processor of a model of this configuration; pictures: keywords that it does not tell."""
+    vision, speech = config.vision_config, config.speech_config
+    sizes = {} if vision is None else dict(tile_px=vision.tile_px, max_tiles=vision.max_tiles)
+    if speech is not None:
+        sizes["speech"] = dict(encoder=speech.encoder, stride=speech.stride, enclosed=speech.enclosed)
+    return MultimodalLlamaProcessor(tokenizer, **sizes, **(pictures or {}))
+
+
+def _in_order(media: Any, per_row: list[int], what: str, token: str) -> list:
+    """Media in reading order: one, several, or a list of lists where there are as many of these as texts."""
+    flat = as_list(media)
+    if flat and len(flat) == len(per_row) and all(_is_list(row) for row in flat):
+        if (found := [len(row) for row in flat]) != per_row:
+            raise ValueError(f"found {found} {what} a text for {per_row} {token} tokens")
+        return [one for row in flat for one in row]
+    if len(flat) != sum(per_row):
+        raise ValueError(f"found {len(flat)} {what} for {sum(per_row)} {token} tokens in the text")
+    return flat
+
+
+def as_list(media: Any) -> list:
+    """None, one picture or sound, or several of them, as a list; a sound may be a pair of an array and its rate."""
+    if media is None:
+        return []
+    return list(media) if _is_list(media) else [media]
+
+
+def _is_list(media: Any) -> bool:
+    is_sound = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], int | float)
+    return isinstance(media, list | tuple) and not is_sound
 
 
 def checked_text(text: str, what: str) -> str:
@@ -175,13 +242,13 @@ def checked_text(text: str, what: str) -> str:
     return text
 
 
-def _without_media(conversation: list) -> tuple[list, list]:
-    """The conversation with its pictures taken out, and the pictures in reading order.
+def _without_media(conversation: list) -> tuple[list, list, list]:
+    """The conversation with its media taken out, and its pictures and its sounds in reading order.
 
     Texts that stand side by side in a message become one, trimmed as the template trims each: the
     library looks for special tokens in one text at a time and would miss one that two of them spell.
     """
-    images = []
+    images, audio = [], []
 
     def plain(message: Any) -> Any:
         if isinstance(message, list | tuple):
@@ -206,9 +273,12 @@ def _without_media(conversation: list) -> tuple[list, list]:
             if part.get("type") == "image" and "image" in part:
                 images.append(part["image"])
                 return {"type": "image"}
+            if part.get("type") == "audio" and "audio" in part:
+                audio.append(part["audio"])
+                return {"type": "audio"}
         raise ValueError(
-            f"a message holds the part {part!r:.200}; accepted: {{'type': 'text', 'text': str}} and "
-            "{'type': 'image', 'image': picture}"
+            f"a message holds the part {part!r:.200}; accepted: {{'type': 'text', 'text': str}}, "
+            "{'type': 'image', 'image': picture} and {'type': 'audio', 'audio': sound}"
         )
 
-    return [plain(message) for message in conversation], images
+    return [plain(message) for message in conversation], images, audio

@@ -4,11 +4,13 @@ hub, modules   Llama 3.2 Vision as the hub stores it, or as transformers 5 names
 meta           Llama 3.2 Vision as Meta released it
 llama          a Llama 3 text core of the hub
 open_clip      a picture trunk of open_clip's layout
+whisper, wav2vec2-bert   a speech encoder of the hub
+ultravox       Ultravox's projector, with the Whisper encoder that it names
 ours           a folder of this package's `save_pretrained`; one of adapters only has no core of its own
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +21,9 @@ from transformers import AutoTokenizer, LlamaConfig, MllamaConfig, PreTrainedTok
 from vision.encoder import PictureEncoder
 
 from ..checkpoint import CORE, files_of, fingerprint, weights_folder
-from ..config import MultimodalLlamaConfig, VisionConfig
+from ..config import MultimodalLlamaConfig, SpeechConfig, VisionConfig
 from ..model import MultimodalLlama
-from ..processor import MultimodalLlamaProcessor
-from . import meta, mllama, open_clip
+from . import meta, mllama, open_clip, speech_towers
 from .meta import MetaFiles
 from .shards import Shards
 from .table import Row, check_names, same, to_ours
@@ -30,7 +31,8 @@ from .tokenizer_file import read_tokenizer
 
 HEAD = f"{CORE}.lm_head.weight"
 ACCEPTED = (
-    "a Llama 3, a Llama 3.2 Vision (the hub's or Meta's files), a ViT of open_clip, or a folder of save_pretrained"
+    "a Llama 3, a Llama 3.2 Vision (the hub's or Meta's files), a ViT of open_clip, Whisper, w2v-BERT, Ultravox, or a "
+    "folder of save_pretrained"
 )
 
 
@@ -38,31 +40,39 @@ ACCEPTED = (
 class Published:
     """`config` says what there is of the composed model; `rows` is the table that its files were checked against.
 
-    `pictures`: keywords of the processor for pictures that are prepared in another way than usual.
+    `pictures`: keywords of the processor for pictures that are prepared in another way than usual. `rest`:
+    parts that its configuration names and that stand elsewhere.
     """
 
     where: str
     folder: Path
     format: str
-    config: MultimodalLlamaConfig | VisionConfig
+    config: MultimodalLlamaConfig | VisionConfig | SpeechConfig
     rows: list[Row]
     files: Shards | MetaFiles
     pictures: dict = field(default_factory=dict)
+    rest: tuple["Published", ...] = ()
 
-    def tensors(self, wanted: Callable[[str], bool] = lambda name: True) -> Iterator[tuple[str, Tensor]]:
+    def tensors(
+        self, wanted: Callable[[str], bool] = lambda name: True, shapes: Mapping[str, torch.Size] | None = None
+    ) -> Iterator[tuple[str, Tensor]]:
         """Our tensors whose names are `wanted`, one after the other, each in memory of its own.
 
-        Raises ValueError that names a tensor of another shape than the configuration asks for.
+        shapes: those that the model has; by default those of the configuration.
+
+        Raises ValueError that names a tensor of another shape.
         """
-        shapes = shapes_of(self.config)
+        shapes = shapes_of(self.config) if shapes is None else shapes
+        for part in self.rest:
+            yield from part.tensors(wanted, shapes)
         rows = [row for row in self.rows if any(map(wanted, row.ours))]
         rows = self.files.in_order(rows) if isinstance(self.files, Shards) else rows
         for name, tensor in to_ours(rows, self.files.read, self.where):
-            if tensor.shape != shapes[name]:
+            if name in shapes and tensor.shape != shapes[name]:
                 theirs = next(row.theirs for row in rows if name in row.ours)
                 found, accepted = list(tensor.shape), list(shapes[name])
                 raise ValueError(
-                    f"{self.where}: found {' and '.join(theirs)}, which makes {name} of shape {found}; its "
+                    f"{self.where}: found {' and '.join(theirs)}, which makes {name} of shape {found}; the "
                     f"configuration asks for {accepted}"
                 )
             if wanted(name):
@@ -70,7 +80,9 @@ class Published:
                 yield name, tensor.clone() if tensor.untyped_storage().nbytes() > tensor.nbytes else tensor
 
     def has(self, prefix: str) -> bool:
-        return any(name.startswith(prefix) for row in self.rows for name in row.ours)
+        """Whether any of our tensors that it has begins so."""
+        names = (name for part in (self, *self.rest) for row in part.rows for name in row.ours)
+        return any(name.startswith(prefix) for name in names)
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Raises ValueError if the folder has none."""
@@ -83,15 +95,6 @@ class Published:
         rows = [row for row in self.rows if any(is_core(name) for name in row.ours)]
         core = {name: t for name, t in to_ours(rows, self.files.view, self.where) if is_core(name)}
         return fingerprint(core) if core else None
-
-
-def processor_of(
-    config: MultimodalLlamaConfig, tokenizer: PreTrainedTokenizerBase, pictures: dict
-) -> MultimodalLlamaProcessor:
-    """The processor of a model; pictures: as in `Published`."""
-    vision = config.vision_config
-    sizes = {} if vision is None else dict(tile_px=vision.tile_px, max_tiles=vision.max_tiles)
-    return MultimodalLlamaProcessor(tokenizer, **sizes, **pictures)
 
 
 def load_tokenizer(name: str | Path, **hub) -> PreTrainedTokenizerBase:
@@ -120,9 +123,11 @@ def open_published(name: str | Path, **hub) -> Published:
     if (folder / open_clip.CONFIG).is_file():
         return _open_clip(str(name), folder)
     kind = read_json(folder / "config.json").get("model_type") if (folder / "config.json").is_file() else None
-    if kind not in _BY_MODEL_TYPE:
+    if kind not in (*_BY_MODEL_TYPE, *_SPEECH):
         found = f"a model of type {kind!r}" if kind else "no config.json, params.json or open_clip_config.json"
         raise ValueError(f"{name}: found {found}; accepted: {ACCEPTED}")
+    if kind in _SPEECH:
+        return _SPEECH[kind](str(name), folder, hub)
     return _BY_MODEL_TYPE[kind](str(name), folder)
 
 
@@ -172,6 +177,38 @@ def _ours(where: str, folder: Path) -> Published:
     return Published(where, folder, "ours", config, rows, files, _normalisation(folder / "processor_config.json"))
 
 
+def _ultravox(where: str, folder: Path, hub: dict) -> Published:
+    told, files = read_json(folder / "config.json"), Shards(files_of(folder))
+    has_encoder = any(name.startswith("audio_tower.") for name in files.names)
+    encoder = None
+    if told.get("audio_model_id") and not has_encoder:
+        encoder = open_published(told["audio_model_id"], **hub)
+        audio = encoder.config.encoder_keywords
+    elif told.get("audio_model_id"):
+        audio = read_json(weights_folder(told["audio_model_id"], **hub) / "config.json")
+    else:
+        audio = told.get("audio_config") or {}
+    config = speech_towers.ultravox_config(told, audio)
+    rows = speech_towers.ultravox_rows(config, files.names)
+    check_names(rows, files.names, where)
+    return Published(where, folder, "ultravox", config, rows, files, rest=(encoder,) if encoder else ())
+
+
+def _speech_encoder(where: str, folder: Path, hub: dict) -> Published:
+    """An encoder alone: the adapter behind it is the paper's, fresh, to be trained."""
+    told, files = read_json(folder / "config.json"), Shards(files_of(folder))
+    is_whisper = told["model_type"] == "whisper"
+    keywords = speech_towers.whisper_keywords(told) if is_whisper else speech_towers.w2v_bert_keywords(told)
+    config = SpeechConfig(
+        encoder="whisper" if is_whisper else "w2v-bert",
+        encoder_keywords=keywords,
+        adapter_keywords=dict(width=3072, num_heads=24, ffn_dim=4096),  # paper 8.2
+    )
+    rows = speech_towers.encoder_rows(config, files.names)
+    check_names(rows, files.names, where)
+    return Published(where, folder, told["model_type"], config, rows, files)
+
+
 def _normalisation(file: Path) -> dict:
     told = read_json(file) if file.is_file() else {}
     return {name: told[name] for name in ("image_mean", "image_std") if name in told}
@@ -205,4 +242,5 @@ def _open_clip(where: str, folder: Path) -> Published:
     return Published(where, folder, "open_clip", vision, rows, files, pictures)
 
 
+_SPEECH = {"ultravox": _ultravox, "whisper": _speech_encoder, "wav2vec2-bert": _speech_encoder}
 _BY_MODEL_TYPE = {"mllama": _mllama, "llama": _llama, MultimodalLlamaConfig.model_type: _ours}

@@ -13,8 +13,9 @@ from vision.tiles import CLIP_MEAN, CLIP_STD
 
 from ..checkpoint import CORE
 from ..config import MultimodalLlamaConfig, VisionConfig
+from ..processor import processor_of
 from . import mllama
-from .published import Published, open_published, processor_of
+from .published import Published, open_published
 from .shards import MAX_SHARD_BYTES, write_shards
 from .table import Row, to_theirs
 

@@ -112,7 +112,7 @@ def test_the_rotary_adapter_is_its_formula(broken):
     if broken == "convolution turned round":
         adapter.convolution.weight.data = adapter.convolution.weight.data.flip(2)
     elif broken == "no rotation":
-        adapter.layer.turn.zero_()
+        adapter.layer.rope_theta = 1e30
     elif broken:
         adapter.layer.qkv.weight.data = adapter.layer.qkv.weight.data.unflatten(0, (3, -1))[[0, 2, 1]].flatten(0, 1)
     found = adapter(Memory(x, keep)).x[0]

@@ -201,7 +201,7 @@ def test_parts_around_different_cores_are_refused(vision, tmp_path, change, told
 
 
 def test_parts_that_are_none_are_refused(text, vision, tmp_path):
-    with pytest.raises(ValueError, match="found no picture encoder; it cannot be vision="):
+    with pytest.raises(ValueError, match="found no vision encoder; it cannot be vision="):
         multimodal.compose(text=text, vision=str(text) + "/")
     publish(tmp_path)
     with pytest.raises(ValueError, match="found open_clip weights without a text core; it cannot be text="):

@@ -180,7 +180,7 @@ def test_the_marks_are_the_library_s():
         [{"type": "text", "text": b"hello"}],
         [{"type": "image"}],
         [{"type": "video", "video": "clip.mp4"}],
-        [{"type": "audio", "audio": "speech.wav"}],
+        [{"type": "audio"}],
         [{"type": "image_url", "image_url": {"url": "http://example.org/a.png"}}],
         [{"type": ["text"], "text": "hello"}],
         [{"text": "hello"}],

@@ -12,9 +12,11 @@ from PIL import Image, ImageDraw
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from multimodal import Assistant, MultimodalLlamaProcessor
+from multimodal import Assistant
+from multimodal.config import SpeechConfig
+from multimodal.processor import processor_of
 
-from .tiny import TILE_PX, tiny_config, tiny_model
+from .tiny import tiny_config, tiny_model
 
 SPECIAL_TOKENS = (
     "<|begin_of_text|>",
@@ -49,21 +51,21 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_assistant(ends_at: str = "K") -> Assistant:
+def tiny_assistant(ends_at: str = "K", speech_config: SpeechConfig | None = None) -> Assistant:
     """The assistant; where the model would write the letter `ends_at`, it ends its answer."""
     tokenizer = tiny_tokenizer()
     vocabulary = len(tokenizer)
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text = tiny_config().text_config.to_dict() | special
     text |= {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS}
-    model = tiny_model(text_config=LlamaConfig(**text))
+    model = tiny_model(text_config=LlamaConfig(**text), speech_config=speech_config)
     model.generation_config.update(**special)
     head = model.core.lm_head.weight
     letters = tokenizer.convert_tokens_to_ids(list(string.ascii_uppercase))
     with torch.no_grad():
         head[[i for i in range(vocabulary) if i not in letters]] = 0.0
         head[tokenizer.eos_token_id] = 1.5 * head[tokenizer.convert_tokens_to_ids(ends_at)]
-    return Assistant(model, MultimodalLlamaProcessor(tokenizer, tile_px=TILE_PX))
+    return Assistant(model, processor_of(model.config, tokenizer))
 
 
 def save(assistant: Assistant, folder: Path) -> Path:

@@ -1,0 +1,90 @@
+"""Sound of any length to text: cut at pauses, pieces in batches, each by the paper's prompt (8.3)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from tqdm import tqdm
+
+from .languages import find_language
+from .model import MultimodalLlama
+from .processor import MultimodalLlamaProcessor
+
+if TYPE_CHECKING:
+    from speech.segments import Piece
+
+TRANSCRIBE = "Repeat after me in {language}:"
+TRANSLATE = "Translate the following sentence into {language}:"
+BATCH = 16  # pieces at once
+MAX_NEW_TOKENS = 448  # of a piece of at most a minute
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a sound and what is said in it; times in seconds from the beginning of the sound."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+
+def transcribe(
+    model: MultimodalLlama,
+    processor: MultimodalLlamaProcessor,
+    sounds: Iterable[Any],
+    language: str,
+    translate: bool = False,
+    progress: bool = False,
+) -> Iterator[list[Segment]]:
+    """The segments of each sound, in the order of the sounds, each when it is done.
+
+    language: of the text wanted; progress: show a bar over the seconds done. Pieces of several sounds
+    share a batch, and no more than a batch of them is in memory at once.
+
+    Raises MediaError for a sound that cannot be used, ValueError for an unknown language.
+    """
+    from speech.segments import cut_at_pauses  # not needed for text and pictures, and a second to import
+
+    system = (TRANSLATE if translate else TRANSCRIBE).format(language=find_language(language).name)
+    segments: dict[int, list[Segment]] = {}
+    waiting: list[tuple[int, Piece]] = []
+    with tqdm(desc="transcribed", unit="s", unit_scale=True, disable=not progress) as bar:
+
+        def write() -> None:
+            texts = _write(model, processor, system, [piece for _, piece in waiting])
+            for (number, piece), text in zip(waiting, texts, strict=True):
+                segments[number].append(Segment(piece.start_s, piece.end_s, text))
+                bar.update(round(piece.end_s - piece.start_s, 2))
+            waiting.clear()
+
+        for number, sound in enumerate(sounds):
+            segments[number] = []
+            for piece in cut_at_pauses(sound):
+                waiting.append((number, piece))
+                if len(waiting) == BATCH:
+                    write()
+            first_waiting = waiting[0][0] if waiting else number + 1
+            yield from [segments.pop(done) for done in sorted(segments) if done < first_waiting]
+        if waiting:
+            write()
+        yield from [segments.pop(done) for done in sorted(segments)]
+
+
+@torch.no_grad()
+def _write(
+    model: MultimodalLlama, processor: MultimodalLlamaProcessor, system: str, pieces: Sequence["Piece"]
+) -> list[str]:
+    """The text of each piece, greedily, all in one batch."""
+    conversations = [
+        [
+            {"role": "system", "content": system},
+            {"role": "user", "content": [{"type": "audio", "audio": (piece.samples, piece.sample_rate)}]},
+        ]
+        for piece in pieces
+    ]
+    inputs = processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
+    inputs = {name: value.to(model.device) for name, value in inputs.items()}
+    written = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+    answers = written[:, inputs["input_ids"].shape[1] :]
+    return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]

@@ -1,0 +1,1 @@
+"""Sound: opening it, its features, cutting it at pauses."""
