@@ -290,7 +290,7 @@ def test_a_folder_must_have_a_configuration(written, tmp_path):
         ({"vision.ln_post.bias": (3,)}, "vision.ln_post.bias left over"),
         (
             {"visual.conv1.weight": (32, 3, 4, 4)},
-            "conv1.weight of shape [32, 3, 4, 4]; its configuration asks for [32, 3, 8, 8]",
+            "conv1.weight of shape [32, 3, 4, 4]; the configuration asks for [32, 3, 8, 8]",
         ),
     ],
 )
