@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # What training imports and the default installation lacks.
 TRAINING_NEEDS = (
+    "espeakng_loader",
     "font_caladea",
     "font_fjallaone",
     "font_fredoka_one",
@@ -30,6 +31,7 @@ TRAINING_NEEDS = (
     "font_roboto",
     "font_source_sans_pro",
     "font_source_serif_pro",
+    "jiwer",
     "matplotlib",
     "tensorboard",
 )

@@ -6,19 +6,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
+from speech.conformer import SIZES as CONFORMERS
 from vision.encoder import SIZES
 
-from ..config import MultimodalLlamaConfig
+from ..config import MultimodalLlamaConfig, SpeechConfig
 from ..model import MultimodalLlama
 
 IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on has an image block before it
+EARS = SpeechConfig(
+    encoder="conformer",
+    encoder_keywords=CONFORMERS["nano"],
+    adapter="rotary",
+    adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512),
+)
 
 
-def nano_config(text_config: LlamaConfig) -> MultimodalLlamaConfig:
+def nano_config(text_config: LlamaConfig, with_ears: bool = False) -> MultimodalLlamaConfig:
     """The configuration of the composed nano around the core's."""
     return MultimodalLlamaConfig(
         text_config=text_config,
         vision_config=SIZES["nano"],
+        speech_config=EARS if with_ears else None,
         image_layers=list(IMAGE_LAYERS),
         sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},
     )

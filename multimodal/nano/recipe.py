@@ -15,11 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import GenerationConfig
 
-from ..processor import MultimodalLlamaProcessor
+from ..processor import processor_of
 from ..training.loop import train, write_atomically
 from .compose import compose_nano, half_precise, nano_config
 from .stages.core import CoreStage, core_config
+from .stages.ears import BestRqStage, SpellingStage
 from .stages.image_adapter import ImageAdapterStage
+from .stages.speech_adapter import SpeechAdapterStage
 from .stages.tokenizer import train_tokenizer
 from .stages.trunk import TrunkStage
 
@@ -28,6 +30,8 @@ SHARDS = {
     "core.safetensors": ("core.",),
     "vision.safetensors": ("vision.trunk.",),
     "image_adapter.safetensors": ("vision.", "image_projection.", "image.", "extra_embedding."),
+    "speech.safetensors": ("speech.",),
+    "speech_adapter.safetensors": ("speech_adapter.",),
 }
 
 
@@ -44,6 +48,19 @@ def _train_image_adapter(out: Path, device: str, num_workers: int) -> None:
     train(ImageAdapterStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
 
 
+def _train_best_rq(out: Path, device: str, num_workers: int) -> None:
+    train(BestRqStage(), out, device, num_workers=num_workers)
+
+
+def _train_speech_encoder(out: Path, device: str, num_workers: int) -> None:
+    train(SpellingStage(out), out, device, num_workers=num_workers)
+
+
+def _train_speech_adapter(out: Path, device: str, num_workers: int) -> None:
+    tokenizer = train_tokenizer(out)
+    train(SpeechAdapterStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
+
+
 def _train_tokenizer(out: Path, device: str, num_workers: int) -> None:
     train_tokenizer(out)
 
@@ -53,6 +70,9 @@ STAGES: dict[str, Callable[[Path, str, int], None]] = {
     "core": _train_core,
     "trunk": _train_trunk,
     "image-adapter": _train_image_adapter,
+    "best-rq": _train_best_rq,
+    "speech-encoder": _train_speech_encoder,
+    "speech-adapter": _train_speech_adapter,
 }
 
 
@@ -79,12 +99,12 @@ def train_nano(
 def export(run: Path, folder: Path) -> None:
     """Write a run's model as a folder that `multimodal.load` and the Auto classes open, weights in float16.
 
-    `folder` must not exist yet; it is whole or not there.
+    Ears are in it if the run has trained them. `folder` must not exist yet; it is whole or not there.
     """
     tokenizer = train_tokenizer(run)
-    config = nano_config(core_config(tokenizer))
+    config = nano_config(core_config(tokenizer), with_ears=_ears(run).exists())
     model = compose_nano(config, run)
-    trained = _adapter_weights(run)
+    trained = _adapter_weights(run) | (_ears_weights(run) if config.speech_config else {})
     missing, unexpected = model.load_state_dict(half_precise(trained), strict=False)
     frozen = ("core.", "vision.trunk.", "extra_embedding.")
     assert not unexpected and all(name.startswith(frozen) for name in missing), (missing, unexpected)
@@ -100,8 +120,7 @@ def export(run: Path, folder: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
         max_new_tokens=256,
     ).save_pretrained(partial)
-    vision = config.vision_config
-    MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=vision.max_tiles).save_pretrained(partial)
+    processor_of(config, tokenizer).save_pretrained(partial)
     partial.rename(folder)
 
 
@@ -109,6 +128,16 @@ def _adapter_weights(run: Path) -> dict[str, Tensor]:
     """What the picture stage trained; the trunk's running statistics, which it stores too, are the trunk's own."""
     trained = load_file(run / "image-adapter" / "final.safetensors")
     return {name: value for name, value in trained.items() if not name.startswith("vision.trunk.")}
+
+
+def _ears(run: Path) -> Path:
+    return run / "speech-adapter" / "final.safetensors"
+
+
+def _ears_weights(run: Path) -> dict[str, Tensor]:
+    """Encoder and adapter; the head that named letters while they learnt stays behind."""
+    trained, prefix = load_file(_ears(run)), "composed."
+    return {name.removeprefix(prefix): value for name, value in trained.items() if name.startswith(f"{prefix}speech")}
 
 
 def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -120,7 +149,7 @@ def _write_shards(weights: dict[str, Tensor], folder: Path) -> None:
     home = {
         name: next(file for file, prefixes in SHARDS.items() if name.startswith(prefixes)) for name in sorted(weights)
     }
-    for file in SHARDS:
+    for file in dict.fromkeys(home.values()):
         shard = {name: _stored(weights[name]) for name, its_file in home.items() if its_file == file}
         write_atomically(shard, folder / file, {"format": "pt"})
     total = sum(_stored(weights[name]).nbytes for name in home)

@@ -131,6 +131,10 @@ class ConversationEncoder:
             self._cache[text] = ids
         return ids
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids, special tokens left out."""
+        return self._text.decode(list(ids))
+
     def conversation(self, turns: Sequence[tuple[str, str]]) -> EncodedConversation:
         ids, answers = [self._begin], []
         for role, text in turns:

@@ -1,0 +1,158 @@
+"""Stages of nano's ears before the core comes in: BEST-RQ, then letters by CTC.
+
+The conformer first learns from sound alone (paper 8.3.1), then to spell what it hears; the second stage
+begins with the weights of the first. CTC is our choice: it teaches a small encoder in minutes, and its
+head tells afterwards when each letter was said. Sizes, rates and lengths are our choice.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import jiwer
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speech.best_rq import BestRQ
+from speech.conformer import SIZES, Conformer, normalised
+from speech.features import LogMel
+
+from ...training.loop import Schedule
+from ..speech.spoken_set import Spoken, SpokenSet
+from ..speech.utterances import scored
+from ..text.phrases import KINDS, phrase_table
+
+UTTERANCES_A_STEP = 16
+HELD_OUT_UTTERANCES = 160
+BLANK = 0
+
+
+@cache
+def letters() -> tuple[str, ...]:
+    """Every letter of what is scored of nano's world, in order; 0 is CTC's blank and has none."""
+    names = [name for row in phrase_table().values() for kind in (*KINDS, "month_in_date") for name in row[kind]]
+    dates = [row["date"].format(day="", month="", month_number="", year="") for row in phrase_table().values()]
+    text = "".join(scored(one, code) for code in phrase_table() for one in (*names, *dates))
+    return tuple(sorted(set(text) | set("abcdefghijklmnopqrstuvwxyz0123456789 ")))
+
+
+class Speller(nn.Module):
+    """The conformer and a head for letters: features [B, F, 80], frames [B] -> logits [B, T, letters + 1], keep."""
+
+    def __init__(self):
+        super().__init__()
+        self.conformer = Conformer(**SIZES["nano"])
+        self.head = nn.Linear(self.conformer.out_dim, len(letters()) + 1)
+
+    def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
+        x, keep = self.conformer(features, frames)
+        return self.head(x), keep
+
+
+class BestRqStage:
+    """Self-supervision; see `multimodal.training.loop.Stage`."""
+
+    name = "best-rq"
+
+    def __init__(self, steps: int = 1500, seed: int = 0):
+        torch.manual_seed(seed)
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100)
+        # the paper's 16 codebooks of 8,192 would be seven eighths of what this encoder computes
+        self.model = BestRQ(Conformer(**SIZES["nano"]), num_codebooks=4, codebook_size=512, seed=seed)
+        self._set, self._held_out = SpokenSet(seed), SpokenSet(seed, held_out=True)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        features, frames = features_of(utterances(self._set, step))
+        return {"features": features, "frames": frames, "seed": torch.tensor(step)}
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        generator = torch.Generator().manual_seed(int(batch["seed"]))
+        loss, figures = self.model(batch["features"], batch["frames"], generator)
+        return loss, {"accuracy": figures.accuracy.item(), "codes": figures.codes_used.item()}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Share of masked codes that are named right, and the share of the most frequent code of each book."""
+        right, names = [], []
+        for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
+            features, frames = features_of(utterances(self._held_out, step))
+            right.append(self.model(features, frames, torch.Generator().manual_seed(step))[1].accuracy)
+            stacks = normalised(features, frames)[:, : int(frames.min()) // 4 * 4].unflatten(1, (-1, 4)).flatten(2)
+            names.append(self.model.codes(stacks.flatten(0, 1)))
+        names = torch.cat(names)
+        constant = [(book.bincount().max() / len(book)).item() for book in names.T]
+        return {"accuracy": torch.stack(right).mean().item(), "constant": sum(constant) / len(constant)}
+
+
+class SpellingStage:
+    """The encoder by CTC; see `multimodal.training.loop.Stage`."""
+
+    name = "speech-encoder"
+
+    def __init__(self, run: Path, steps: int = 9000, seed: int = 0):
+        torch.manual_seed(seed)
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=200)
+        self.model = Speller()
+        begun = load_file(run / BestRqStage.name / "final.safetensors")
+        begun = {name.removeprefix("encoder."): value for name, value in begun.items() if name.startswith("encoder.")}
+        self.model.conformer.load_state_dict(begun)
+        self._set, self._held_out = SpokenSet(seed + 1), SpokenSet(seed + 1, held_out=True)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        spoken = utterances(self._set, step)
+        features, frames = features_of(spoken)
+        targets = [spelled(one) for one in spoken]
+        lengths = torch.tensor([len(target) for target in targets])
+        return {"features": features, "frames": frames, "targets": pad_sequence(targets, True), "lengths": lengths}
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        logits, keep = self.model(batch["features"], batch["frames"])
+        return ctc_loss(logits, keep, batch["targets"], batch["lengths"]), {}
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Error rates over letters and words of held-out voices, rates, pitches and combinations."""
+        told, heard = [], []
+        for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
+            spoken = utterances(self._held_out, step)
+            logits, keep = self.model(*features_of(spoken))
+            told += [scored(one.utterance.text, one.utterance.language) for one in spoken]
+            heard += [read(row[there]) for row, there in zip(logits, keep, strict=True)]
+        return {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
+
+
+def utterances(from_set: SpokenSet, step: int) -> list[Spoken]:
+    """The utterances of a step, shortest first."""
+    first = step * UTTERANCES_A_STEP
+    spoken = [from_set[index] for index in range(first, first + UTTERANCES_A_STEP)]
+    return sorted(spoken, key=lambda one: len(one.sound))
+
+
+def features_of(spoken: Iterable[Spoken]) -> tuple[Tensor, Tensor]:
+    """Features [B, F, 80] as the conformer wants them, and frames [B]."""
+    sounds = [one.sound for one in spoken]
+    lengths = torch.tensor([len(sound) for sound in sounds])
+    features, frames = LogMel()(pad_sequence(sounds, batch_first=True), lengths)
+    return normalised(features, frames), frames
+
+
+def spelled(spoken: Spoken) -> Tensor:
+    """The letters [L] of what is scored of an utterance, counted from 1."""
+    number = {letter: at for at, letter in enumerate(letters(), start=1)}
+    text = scored(spoken.utterance.text, spoken.utterance.language)
+    return torch.tensor([number[letter] for letter in text])
+
+
+def ctc_loss(logits: Tensor, keep: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over utterances of the CTC loss per letter; one that has more letters than frames counts nothing."""
+    logs = logits.log_softmax(-1).transpose(0, 1)  # [T, B, letters + 1]
+    return F.ctc_loss(logs, targets, keep.sum(1), lengths, blank=BLANK, zero_infinity=True)
+
+
+def read(logits: Tensor) -> str:
+    """Greedy: logits [T, letters + 1] -> text."""
+    best = logits.argmax(-1).unique_consecutive().tolist()
+    return " ".join("".join(letters()[one - 1] for one in best if one != BLANK).split())

@@ -1,0 +1,177 @@
+"""Stage `speech-adapter`: encoder and adapter learn to write embeddings that the frozen core understands.
+
+As in the paper (8.3.2) the encoder goes on learning and the core does not. CTC on the encoder's frames
+stays as a second loss, our choice, so that its letters keep their times. Transcription is most of the
+mix; translation a smaller share, and a few spoken questions that the core can answer in words.
+"""
+
+import math
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jiwer
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from multimodal.languages import LANGUAGES, find_language
+
+from ...config import MultimodalLlamaConfig
+from ...model import MultimodalLlama
+from ...speech_embeddings import in_rows, put_in
+from ...training.loop import Schedule
+from ..compose import EARS, core_weights
+from ..speech.spoken_set import Spoken, SpokenSet
+from ..speech.utterances import scored
+from ..text.corpus import REPEAT_PROMPT, TRANSLATE_PROMPT
+from ..text.phrases import say_all
+from ..text.small_talk import facts
+from ..text.tokenizer import ConversationEncoder
+from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Speller, ctc_loss, features_of, spelled, utterances
+
+TRANSLATED = 0.25  # of phrases; the rest is transcribed
+CTC_WEIGHT = 0.3
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked of an utterance: the system prompt, if any, the right answer, and the kind for the table."""
+
+    prompt: str | None
+    answer: str
+    kind: str
+
+
+class SpeechAdapterStage:
+    """What is trained on speech through the core; see `multimodal.training.loop.Stage`."""
+
+    name = "speech-adapter"
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        core_config: LlamaConfig,
+        run: Path,
+        steps: int = 6000,
+        seed: int = 0,
+        translated: float = TRANSLATED,
+    ):
+        torch.manual_seed(seed)
+        self.seed, self.translated = seed, translated
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100)
+        composed = MultimodalLlama(MultimodalLlamaConfig(text_config=core_config, speech_config=EARS))
+        composed.core.load_state_dict(core_weights(run), strict=False)  # the head is the tied table
+        nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
+        speller = Speller()
+        speller.load_state_dict(load_file(run / "speech-encoder" / "final.safetensors"))
+        composed.speech.conformer = speller.conformer
+        composed.speech.frozen = False
+        self.model: nn.Module = nn.ModuleDict({"composed": composed, "letters": speller.head})
+        self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
+        self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        self._set, self._held_out = SpokenSet(seed + 2), SpokenSet(seed + 2, held_out=True)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        rng = random.Random(f"speech adapter {self.seed} {step}")
+        spoken = utterances(self._set, step)
+        return self._collate(spoken, [self._task(one, rng) for one in spoken])
+
+    def _task(self, spoken: Spoken, rng: random.Random) -> Task:
+        utterance = spoken.utterance
+        if utterance.kind == "talk" and utterance.text in spoken_answers() and rng.random() < 0.5:
+            return Task(None, spoken_answers()[utterance.text], "talk")
+        if utterance.kind == "phrase" and rng.random() < self.translated:
+            return translation(spoken, rng)
+        return transcription(spoken)
+
+    def _collate(self, spoken: list[Spoken], tasks: list[Task]) -> dict[str, Tensor]:
+        """Rows padded on the right, with one place for each embedding of the utterance of the row."""
+        features, frames = features_of(spoken)
+        composed, rows, at, targets, answer = self.model["composed"], [], [], [], []
+        begin, place = composed.config.text_config.vocab_size + 2, composed.config.speech_place_id
+        for number, (task, count) in enumerate(zip(tasks, frames.tolist(), strict=True)):
+            system = [("system", task.prompt)] if task.prompt else []
+            turns = self._encoder.conversation([*system, ("user", ""), ("assistant", task.answer)])
+            said = [at for at, token in enumerate(turns.ids) if token == self._end_of_turn][len(system)]
+            places = math.ceil(count / 8)  # frames of 10 ms, embeddings of 80 ms
+            [(start, stop)] = turns.answers
+            rows.append(torch.tensor([*turns.ids[:said], begin, *[place] * places, begin + 1, *turns.ids[said:]]))
+            at.append(torch.arange(start - 1, stop - 1) + places + 2)
+            targets.append(torch.tensor(turns.ids[start:stop]))
+            answer += [number] * (stop - start)
+        ids = pad_sequence(rows, batch_first=True, padding_value=self._pad)
+        letters = [spelled(one) for one in spoken]
+        return {
+            "features": features,
+            "frames": frames,
+            "ids": ids,
+            "at": torch.cat([row * ids.shape[1] + places for row, places in enumerate(at)]),
+            "targets": torch.cat(targets),
+            "answer": torch.tensor(answer),
+            "letters": pad_sequence(letters, batch_first=True),
+            "num_letters": torch.tensor([len(one) for one in letters]),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        logits, letters, keep = self._logits(batch)
+        answers = nn.functional.cross_entropy(logits, batch["targets"])
+        ctc = ctc_loss(letters, keep, batch["letters"], batch["num_letters"])
+        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
+        return answers + CTC_WEIGHT * ctc, {"answers": answers.item(), "letters": ctc.item(), "accuracy": right}
+
+    def _logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits [A, V] at the positions before answer tokens; those of letters [B, T, L], and the frames there."""
+        composed = self.model["composed"]
+        frames = composed.speech.conformer(batch["features"], batch["frames"])
+        x, keep = composed.speech_adapter(frames)
+        is_place = batch["ids"] == composed.config.speech_place_id
+        clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
+        h = put_in(composed.embed(batch["ids"]), is_place, in_rows(clips, is_place))
+        states = composed.core.model(inputs_embeds=h, use_cache=False).last_hidden_state
+        logits = composed.core.lm_head(states.flatten(0, 1)[batch["at"]])
+        return logits, self.model["letters"](frames.x), frames.keep
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Exact answers by kind; error rates of letters and words of transcriptions, with the right tokens before."""
+        exact, told, heard = defaultdict(list), [], []
+        rng = random.Random(f"speech adapter {self.seed} held out")
+        for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
+            spoken = utterances(self._held_out, step)
+            tasks = [self._task(one, rng) for one in spoken]
+            batch = self._collate(spoken, tasks)
+            best = self._logits(batch)[0].argmax(-1)
+            for number, (one, task) in enumerate(zip(spoken, tasks, strict=True)):
+                mine = batch["answer"] == number
+                exact[task.kind].append(torch.equal(best[mine], batch["targets"][mine]))
+                if task.kind == "transcribe":
+                    texts = (self._encoder.decode(ids[mine].tolist()) for ids in (batch["targets"], best))
+                    for side, text in zip((told, heard), texts, strict=True):
+                        side.append(scored(text, one.utterance.language))
+        shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
+        return shares | {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
+
+
+def transcription(spoken: Spoken) -> Task:
+    """The paper's prompt with the language that the utterance begins in."""
+    language = find_language(spoken.utterance.language)
+    return Task(REPEAT_PROMPT.format(language=language.name), spoken.utterance.text, "transcribe")
+
+
+def translation(spoken: Spoken, rng: random.Random) -> Task:
+    """Of a phrase into English; of an English one into another language."""
+    source = spoken.utterance.language
+    into = rng.choice([one for one in LANGUAGES if one.code != "en"]) if source == "en" else find_language("en")
+    kind = f"translate {'into' if into.code == 'en' else 'from'} English"
+    return Task(TRANSLATE_PROMPT.format(language=into.name), say_all(spoken.utterance.items, into.code), kind)
+
+
+@cache
+def spoken_answers() -> dict[str, str]:
+    """Answers of the closed questions, by what is said."""
+    return {question.replace("colour", "color"): fact.answer for fact in facts() for question in fact.questions}

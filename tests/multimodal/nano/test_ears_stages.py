@@ -1,0 +1,144 @@
+"""The stages of nano's ears: what they are trained on, and that the shipped model will hear the same."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaForCausalLM
+
+import multimodal
+from multimodal.nano.compose import compose_nano, nano_config
+from multimodal.nano.recipe import SHARDS, export
+from multimodal.nano.speech.utterances import scored
+from multimodal.nano.stages.core import core_config
+from multimodal.nano.stages.ears import BestRqStage, Speller, SpellingStage, letters, read, spelled, utterances
+from multimodal.nano.stages.speech_adapter import SpeechAdapterStage, transcription, translation
+from multimodal.nano.stages.tokenizer import train_tokenizer
+from multimodal.nano.stages.trunk import build_model
+from multimodal.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """The folder of a run whose core is random, and whose BEST-RQ had two steps."""
+    out = tmp_path_factory.mktemp("run")
+    torch.manual_seed(0)
+    core = LlamaForCausalLM(core_config(train_tokenizer(out))).state_dict()
+    parts = {"core": {name: value for name, value in core.items() if name != "lm_head.weight"}}
+    parts["speech-encoder"], parts["trunk"] = Speller().state_dict(), build_model().state_dict()
+    for name, weights in parts.items():
+        (out / name).mkdir()
+        save_file(weights, out / name / "final.safetensors", {"steps": "0"})
+    train(BestRqStage(steps=2), out, eval_every=1000)
+    return out
+
+
+@pytest.fixture(scope="module")
+def stage(run) -> SpeechAdapterStage:
+    tokenizer = train_tokenizer(run)
+    stage = SpeechAdapterStage(tokenizer, core_config(tokenizer), run, steps=10, translated=0.5)
+    stage.model.eval()
+    return stage
+
+
+def test_every_letter_of_an_utterance_can_be_spelled_and_read(stage):
+    for one in utterances(stage._set, 3) + utterances(stage._held_out, 3):
+        target = spelled(one)
+        text = scored(one.utterance.text, one.utterance.language)
+        frames = torch.stack([target, torch.zeros_like(target)], 1).flatten()  # a blank after each letter
+        assert read(torch.nn.functional.one_hot(frames, len(letters()) + 1)) == text
+
+
+def test_the_encoder_begins_with_what_best_rq_learnt_and_learns_to_spell(run):
+    stage = SpellingStage(run, steps=8)
+    begun = Speller().conformer.state_dict()
+    assert all(
+        not torch.equal(begun[n], v) for n, v in stage.model.conformer.state_dict().items() if n.endswith("qkv.weight")
+    )
+    batch = stage.batch(0)
+    optimizer = torch.optim.AdamW(stage.model.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(6):
+        loss, _ = stage.loss(batch)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_a_batch_is_a_function_of_its_step(stage):
+    first, again, other = stage.batch(1), stage.batch(1), stage.batch(2)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert first["ids"].shape != other["ids"].shape or not torch.equal(first["ids"], other["ids"])
+
+
+@torch.no_grad()
+def test_the_shipped_model_hears_what_the_stage_trains_on(stage):
+    spoken = utterances(stage._set, 4)[:3]
+    tasks = [transcription(one) for one in spoken]
+    batch = stage._collate(spoken, tasks)
+    logits = stage._logits(batch)[0]
+    sounds = [one.sound for one in spoken]
+    lengths = torch.tensor([len(sound) for sound in sounds])
+    samples = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
+    found = stage.model["composed"](batch["ids"], speech_samples=samples, speech_lengths=lengths).logits
+    torch.testing.assert_close(logits, found.flatten(0, 1)[batch["at"]], atol=1e-4, rtol=1e-3)
+    assert torch.equal(batch["ids"].flatten()[batch["at"] + 1], batch["targets"])
+
+
+def test_the_core_stays_as_it_is_and_the_ears_learn(stage):
+    loss, _ = stage.loss(stage.batch(5))
+    loss.backward()
+    composed = stage.model["composed"]
+    assert not any(p.requires_grad or p.grad is not None for p in composed.core.parameters())
+    learns = {name.split(".")[0] for name, p in composed.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learns == {"speech", "speech_adapter"} and stage.model["letters"].weight.grad.any()
+    stage.model.zero_grad()
+
+
+def test_tasks_are_the_papers_prompts(stage):
+    rng, kinds = random.Random(0), set()
+    for step in range(3):
+        for one in utterances(stage._set, step):
+            task = stage._task(one, rng)
+            kinds.add(task.kind)
+            if task.kind == "transcribe":
+                assert task.prompt.startswith("Repeat after me in ") and task.answer == one.utterance.text
+            if one.utterance.kind == "phrase":
+                told = translation(one, rng)
+                assert told.prompt.startswith("Translate the following sentence into ")
+                assert ("into English" in told.kind) == (one.utterance.language != "en")
+    assert {"transcribe", "translate into English"} <= kinds
+
+
+@torch.no_grad()
+def test_what_the_stages_made_ships_with_the_rest(stage, run, tmp_path):
+    weights = {
+        f"composed.{name}": value for name, value in stage.model["composed"].state_dict().items() if "speech" in name
+    }
+    eyes = compose_nano(nano_config(stage.model["composed"].config.text_config), run).state_dict()
+    made = {
+        "speech-adapter": weights
+        | {f"letters.{name}": value for name, value in stage.model["letters"].state_dict().items()},
+        "image-adapter": {
+            name: value for name, value in eyes.items() if name.startswith(("vision.g", "vision.ti", "image"))
+        },
+    }
+    for name, tensors in made.items():
+        (run / name).mkdir()
+        save_file({key: value.contiguous() for key, value in tensors.items()}, run / name / "final.safetensors")
+    export(run, tmp_path / "nano")
+    assert {file.name for file in (tmp_path / "nano").glob("*.safetensors")} == set(SHARDS)
+    assistant, one = multimodal.load(tmp_path / "nano"), utterances(stage._set, 6)[0]
+    batch = stage._collate([one], [transcription(one)])
+    prompt = [
+        {"role": "system", "content": transcription(one).prompt},
+        {"role": "user", "content": [{"type": "audio", "audio": (one.sound, 16_000)}]},
+    ]
+    shipped = assistant.processor.apply_chat_template(prompt, tokenize=True, add_generation_prompt=True)
+    assert shipped["input_ids"][0].tolist() == batch["ids"][0, : batch["at"][0] + 1].tolist()
+    logits = assistant.model(**shipped).logits[0, -1]
+    torch.testing.assert_close(logits, stage._logits(batch)[0][0], atol=0.02, rtol=0.02)  # float16 on disk
