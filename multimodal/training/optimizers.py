@@ -27,9 +27,7 @@ def build_optimizers(
     on_gpu = any(p.is_cuda for p in trained)
     optimizers = [torch.optim.AdamW(groups, lr=peak_lr, betas=(0.9, 0.95), fused=None if on_gpu else True)]
     if muon:
-        optimizers.append(
-            torch.optim.Muon(muon, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(torch.optim.Muon(muon, lr=muon_lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
