@@ -53,10 +53,10 @@ class ImageAdapterStage:
     name = "image-adapter"
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 4200, seed: int = 0
+        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 12_000, seed: int = 0
     ):
         torch.manual_seed(seed)
-        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, warmup_steps=100)
+        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, muon_lr=1.2e-3, warmup_steps=100)
         self.model = compose_nano(nano_config(core_config), run)
         # a picture speaks through the blocks alone; its token's embedding stays at zero, which saves the
         # way back through the layers below the first block
