@@ -70,7 +70,10 @@ TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that m
 Seed = Annotated[int | None, typer.Option(help="Draw the same tokens every time.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AsJsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a file, with its segments and times.")]
-Timestamps = Annotated[bool, typer.Option(help="A line a segment: file, start, end in seconds, text.")]
+Timestamps = Annotated[
+    bool,
+    typer.Option(help="A line a word (a piece between pauses, where the model cannot tell): start, end in seconds."),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -146,13 +149,16 @@ def _write_down(files: list[str], language: str, translate: bool, timestamps: bo
     from .transcription import transcribe as write
 
     assistant = _load(model, None)
-    found = write(assistant.model, assistant.processor, files, language, translate, progress=sys.stderr.isatty())
+    # words of a translation were never said
+    words = timestamps and not translate and assistant.model.speech_letters is not None
+    made_of = assistant.model, assistant.processor
+    found = write(*made_of, files, language, translate, words=words, progress=sys.stderr.isatty())
     for file, segments in zip(files, found, strict=True):
         text = " ".join(segment.text for segment in segments)
         if as_json:
             typer.echo(json.dumps({"file": file, "text": text, "segments": [asdict(one) for one in segments]}))
         elif timestamps:
-            for one in segments:
+            for one in (word for segment in segments for word in (segment.words if words else [segment])):
                 typer.echo(f"{file}\t{one.start_s:.2f}\t{one.end_s:.2f}\t{one.text}")
         else:
             typer.echo(f"{file}\t{text}" if len(files) > 1 else text)

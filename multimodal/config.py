@@ -60,6 +60,7 @@ class SpeechConfig(PreTrainedConfig):
     `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: "rotary" for `SpeechAdapter`, "stacking" for
     `StackingProjector`, "transformer" for `StackingTransformer` of `adapters.speech_adapter`; their input
     and output widths follow from the encoder and the core. `enclosed`: our two tokens stand around speech.
+    `letters`: what a head on the encoder's frames names, counted from 1 (0 is CTC's blank); None: no head.
 
     Raises ValueError for another encoder or adapter.
     """
@@ -72,6 +73,7 @@ class SpeechConfig(PreTrainedConfig):
     adapter: str = "rotary"
     adapter_keywords: dict | None = None
     enclosed: bool = True
+    letters: list[str] | tuple[str, ...] | None = None
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)

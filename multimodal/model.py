@@ -77,9 +77,11 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
                     text.intermediate_size,
                     text.rms_norm_eps,
                 )
-        self.speech = self.speech_adapter = None
+        self.speech = self.speech_adapter = self.speech_letters = None
         if config.speech_config is not None:
             self.speech, self.speech_adapter = build_ears(config.speech_config, text.hidden_size)
+            if config.speech_config.letters:
+                self.speech_letters = nn.Linear(self.speech.out_dim, len(config.speech_config.letters) + 1)
         self._load_rest: Callable[[MultimodalLlama], None] | None = None
         self.post_init()
         self.freeze()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
+from .alignment import Word, word_times
 from .languages import find_language
 from .model import MultimodalLlama
 from .processor import MultimodalLlamaProcessor
@@ -22,11 +23,15 @@ MAX_NEW_TOKENS = 448  # of a piece of at most a minute
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a sound and what is said in it; times in seconds from the beginning of the sound."""
+    """A piece of a sound and what is said in it; times in seconds from the beginning of the sound.
+
+    `words`: with their own times, where they were asked for and the encoder can tell.
+    """
 
     start_s: float
     end_s: float
     text: str
+    words: tuple[Word, ...] = ()
 
 
 def transcribe(
@@ -35,14 +40,16 @@ def transcribe(
     sounds: Iterable[Any],
     language: str,
     translate: bool = False,
+    words: bool = False,
     progress: bool = False,
 ) -> Iterator[list[Segment]]:
     """The segments of each sound, in the order of the sounds, each when it is done.
 
-    language: of the text wanted; progress: show a bar over the seconds done. Pieces of several sounds
-    share a batch, and no more than a batch of them is in memory at once.
+    language: of the text wanted; words: tell when each was said; progress: show a bar over the seconds
+    done. Pieces of several sounds share a batch, and no more than a batch of them is in memory at once.
 
-    Raises MediaError for a sound that cannot be used, ValueError for an unknown language.
+    Raises MediaError for a sound that cannot be used, ValueError for an unknown language, or for words of
+    an encoder that names no letters.
     """
     from speech.segments import cut_at_pauses  # not needed for text and pictures, and a second to import
 
@@ -54,7 +61,8 @@ def transcribe(
         def write() -> None:
             texts = _write(model, processor, system, [piece for _, piece in waiting])
             for (number, piece), text in zip(waiting, texts, strict=True):
-                segments[number].append(Segment(piece.start_s, piece.end_s, text))
+                times = word_times(model, piece.samples, text, piece.start_s) if words else ()
+                segments[number].append(Segment(piece.start_s, piece.end_s, text, times))
                 bar.update(round(piece.end_s - piece.start_s, 2))
             waiting.clear()
 

@@ -104,6 +104,9 @@ def test_every_folder_of_code_is_a_package():
         file.parent.relative_to(ROOT).as_posix() for file in SOURCES if not (file.parent / "__init__.py").exists()
     }
     assert not [package.name for package in PACKAGES if not (package / "py.typed").exists()]
+    # a folder of tests that is none would take the name of the folder of code it mirrors: speech, vision
+    tests = {file.parent for file in ROOT.glob("tests/**/*.py")}
+    assert not sorted(folder.relative_to(ROOT).as_posix() for folder in tests if not (folder / "__init__.py").exists())
 
 
 def test_nano_stays_small():

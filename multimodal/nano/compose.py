@@ -11,14 +11,20 @@ from vision.encoder import SIZES
 
 from ..config import MultimodalLlamaConfig, SpeechConfig
 from ..model import MultimodalLlama
+from .speech.letters import letters
 
 IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on has an image block before it
-EARS = SpeechConfig(
-    encoder="conformer",
-    encoder_keywords=CONFORMERS["nano"],
-    adapter="rotary",
-    adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512),
-)
+
+
+def ears_config() -> SpeechConfig:
+    """Nano's ears; their letters follow from the phrases of its world."""
+    return SpeechConfig(
+        encoder="conformer",
+        encoder_keywords=CONFORMERS["nano"],
+        adapter="rotary",
+        adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512),
+        letters=list(letters()),
+    )
 
 
 def nano_config(text_config: LlamaConfig, with_ears: bool = False) -> MultimodalLlamaConfig:
@@ -26,7 +32,7 @@ def nano_config(text_config: LlamaConfig, with_ears: bool = False) -> Multimodal
     return MultimodalLlamaConfig(
         text_config=text_config,
         vision_config=SIZES["nano"],
-        speech_config=EARS if with_ears else None,
+        speech_config=ears_config() if with_ears else None,
         image_layers=list(IMAGE_LAYERS),
         sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},
     )

@@ -31,7 +31,7 @@ SHARDS = {
     "vision.safetensors": ("vision.trunk.",),
     "image_adapter.safetensors": ("vision.", "image_projection.", "image.", "extra_embedding."),
     "speech.safetensors": ("speech.",),
-    "speech_adapter.safetensors": ("speech_adapter.",),
+    "speech_adapter.safetensors": ("speech_adapter.", "speech_letters."),
 }
 
 
@@ -135,9 +135,8 @@ def _ears(run: Path) -> Path:
 
 
 def _ears_weights(run: Path) -> dict[str, Tensor]:
-    """Encoder and adapter; the head that named letters while they learnt stays behind."""
-    trained, prefix = load_file(_ears(run)), "composed."
-    return {name.removeprefix(prefix): value for name, value in trained.items() if name.startswith(f"{prefix}speech")}
+    """Encoder, adapter and the head that names letters, which tells when they were said."""
+    return {name: value for name, value in load_file(_ears(run)).items() if name.startswith("speech")}
 
 
 def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:

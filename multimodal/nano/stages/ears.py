@@ -6,7 +6,6 @@ head tells afterwards when each letter was said. Sizes, rates and lengths are ou
 """
 
 from collections.abc import Iterable
-from functools import cache
 from pathlib import Path
 
 import jiwer
@@ -21,22 +20,12 @@ from speech.conformer import SIZES, Conformer, normalised
 from speech.features import LogMel
 
 from ...training.loop import Schedule
+from ..speech.letters import BLANK, letters, read, spelled
 from ..speech.spoken_set import Spoken, SpokenSet
 from ..speech.utterances import scored
-from ..text.phrases import KINDS, phrase_table
 
 UTTERANCES_A_STEP = 16
 HELD_OUT_UTTERANCES = 160
-BLANK = 0
-
-
-@cache
-def letters() -> tuple[str, ...]:
-    """Every letter of what is scored of nano's world, in order; 0 is CTC's blank and has none."""
-    names = [name for row in phrase_table().values() for kind in (*KINDS, "month_in_date") for name in row[kind]]
-    dates = [row["date"].format(day="", month="", month_number="", year="") for row in phrase_table().values()]
-    text = "".join(scored(one, code) for code in phrase_table() for one in (*names, *dates))
-    return tuple(sorted(set(text) | set("abcdefghijklmnopqrstuvwxyz0123456789 ")))
 
 
 class Speller(nn.Module):
@@ -104,7 +93,7 @@ class SpellingStage:
     def batch(self, step: int) -> dict[str, Tensor]:
         spoken = utterances(self._set, step)
         features, frames = features_of(spoken)
-        targets = [spelled(one) for one in spoken]
+        targets = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
         lengths = torch.tensor([len(target) for target in targets])
         return {"features": features, "frames": frames, "targets": pad_sequence(targets, True), "lengths": lengths}
 
@@ -139,20 +128,7 @@ def features_of(spoken: Iterable[Spoken]) -> tuple[Tensor, Tensor]:
     return normalised(features, frames), frames
 
 
-def spelled(spoken: Spoken) -> Tensor:
-    """The letters [L] of what is scored of an utterance, counted from 1."""
-    number = {letter: at for at, letter in enumerate(letters(), start=1)}
-    text = scored(spoken.utterance.text, spoken.utterance.language)
-    return torch.tensor([number[letter] for letter in text])
-
-
 def ctc_loss(logits: Tensor, keep: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:
     """Mean over utterances of the CTC loss per letter; one that has more letters than frames counts nothing."""
     logs = logits.log_softmax(-1).transpose(0, 1)  # [T, B, letters + 1]
     return F.ctc_loss(logs, targets, keep.sum(1), lengths, blank=BLANK, zero_infinity=True)
-
-
-def read(logits: Tensor) -> str:
-    """Greedy: logits [T, letters + 1] -> text."""
-    best = logits.argmax(-1).unique_consecutive().tolist()
-    return " ".join("".join(letters()[one - 1] for one in best if one != BLANK).split())

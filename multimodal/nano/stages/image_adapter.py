@@ -53,7 +53,12 @@ class ImageAdapterStage:
     name = "image-adapter"
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 12_000, seed: int = 0
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        core_config: LlamaConfig,
+        run: Path,
+        steps: int = 12_000,
+        seed: int = 0,
     ):
         torch.manual_seed(seed)
         self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, muon_lr=1.2e-3, warmup_steps=100)

@@ -25,14 +25,15 @@ from ...config import MultimodalLlamaConfig
 from ...model import MultimodalLlama
 from ...speech_embeddings import in_rows, put_in
 from ...training.loop import Schedule
-from ..compose import EARS, core_weights
+from ..compose import core_weights, ears_config
+from ..speech.letters import spelled
 from ..speech.spoken_set import Spoken, SpokenSet
 from ..speech.utterances import scored
 from ..text.corpus import REPEAT_PROMPT, TRANSLATE_PROMPT
 from ..text.phrases import say_all
 from ..text.small_talk import facts
 from ..text.tokenizer import ConversationEncoder
-from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Speller, ctc_loss, features_of, spelled, utterances
+from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Speller, ctc_loss, features_of, utterances
 
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
 CTC_WEIGHT = 0.3
@@ -64,14 +65,15 @@ class SpeechAdapterStage:
         torch.manual_seed(seed)
         self.seed, self.translated = seed, translated
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100)
-        composed = MultimodalLlama(MultimodalLlamaConfig(text_config=core_config, speech_config=EARS))
+        self.model = composed = MultimodalLlama(
+            MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config())
+        )
         composed.core.load_state_dict(core_weights(run), strict=False)  # the head is the tied table
         nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
         speller = Speller()
         speller.load_state_dict(load_file(run / "speech-encoder" / "final.safetensors"))
-        composed.speech.conformer = speller.conformer
+        composed.speech.conformer, composed.speech_letters = speller.conformer, speller.head
         composed.speech.frozen = False
-        self.model: nn.Module = nn.ModuleDict({"composed": composed, "letters": speller.head})
         self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
         self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
         self._set, self._held_out = SpokenSet(seed + 2), SpokenSet(seed + 2, held_out=True)
@@ -92,8 +94,8 @@ class SpeechAdapterStage:
     def _collate(self, spoken: list[Spoken], tasks: list[Task]) -> dict[str, Tensor]:
         """Rows padded on the right, with one place for each embedding of the utterance of the row."""
         features, frames = features_of(spoken)
-        composed, rows, at, targets, answer = self.model["composed"], [], [], [], []
-        begin, place = composed.config.text_config.vocab_size + 2, composed.config.speech_place_id
+        rows, at, targets, answer = [], [], [], []
+        begin, place = self.model.config.text_config.vocab_size + 2, self.model.config.speech_place_id
         for number, (task, count) in enumerate(zip(tasks, frames.tolist(), strict=True)):
             system = [("system", task.prompt)] if task.prompt else []
             turns = self._encoder.conversation([*system, ("user", ""), ("assistant", task.answer)])
@@ -105,7 +107,7 @@ class SpeechAdapterStage:
             targets.append(torch.tensor(turns.ids[start:stop]))
             answer += [number] * (stop - start)
         ids = pad_sequence(rows, batch_first=True, padding_value=self._pad)
-        letters = [spelled(one) for one in spoken]
+        letters = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
         return {
             "features": features,
             "frames": frames,
@@ -126,7 +128,7 @@ class SpeechAdapterStage:
 
     def _logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [A, V] at the positions before answer tokens; those of letters [B, T, L], and the frames there."""
-        composed = self.model["composed"]
+        composed = self.model
         frames = composed.speech.conformer(batch["features"], batch["frames"])
         x, keep = composed.speech_adapter(frames)
         is_place = batch["ids"] == composed.config.speech_place_id
@@ -134,7 +136,7 @@ class SpeechAdapterStage:
         h = put_in(composed.embed(batch["ids"]), is_place, in_rows(clips, is_place))
         states = composed.core.model(inputs_embeds=h, use_cache=False).last_hidden_state
         logits = composed.core.lm_head(states.flatten(0, 1)[batch["at"]])
-        return logits, self.model["letters"](frames.x), frames.keep
+        return logits, composed.speech_letters(frames.x), frames.keep
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
