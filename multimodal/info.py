@@ -4,6 +4,7 @@ No weight is loaded; of a model of the hub only configuration and headers are fe
 """
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from .checkpoint import refuse_incomplete
-from .config import MultimodalLlamaConfig, VisionConfig
+from .config import MultimodalLlamaConfig, SpeechConfig, VisionConfig
 from .convert.published import Published
 from .convert.table import to_ours
 from .headers import opened
@@ -28,6 +29,7 @@ from .memory import (
     part_of,
     shell,
     stored_once,
+    taken_by,
     weights_of,
 )
 from .nano.scenes import COLOURS, KINDS, SHAPES, SIZES, WORDS
@@ -38,6 +40,9 @@ FORMATS = {
     "meta": "Llama 3.2 Vision as Meta released it",
     "llama": "a Llama 3 of the hub",
     "open_clip": "a picture trunk as open_clip stores it",
+    "whisper": "Whisper, a speech encoder of the hub",
+    "wav2vec2-bert": "w2v-BERT, a speech encoder of the hub",
+    "ultravox": "Ultravox's projector for speech",
     "ours": "a folder of save_pretrained",
 }
 _FIGURES = "figures.json"
@@ -137,6 +142,7 @@ def _info(model: str, published: Published) -> Info:
     whole = isinstance(published.config, MultimodalLlamaConfig)
     config = published.config if whole else None
     text, vision = (config.text_config, config.vision_config) if config else (None, published.config)
+    vision = None if isinstance(vision, SpeechConfig) else vision
     parts = _read_parts(published)
     kept = config and keys_and_values_of(config)
     bfloat16, four_bits = needed(parts, kept)
@@ -164,15 +170,20 @@ def _info(model: str, published: Published) -> Info:
 
 def _read_parts(published: Published) -> list[Part]:
     """The parts that the files hold, and those that they leave elsewhere."""
-    config, model = published.config, shell(published.config)
-    wanted, found = stored_once(model), _read_shapes(published)
-    _refuse_other_shapes(published.where, found, model.state_dict())
-    on_disk = {part_of(name, config): 0 for name in wanted if name in found or _is_left_out(name, config)}
+    config, found = published.config, _read_shapes(published)
+    on_disk: Counter[str] = Counter()
     for name, weight in found.items():
         on_disk[part_of(name, config)] += weight.nbytes
+    if isinstance(config, SpeechConfig):  # its adapter's shapes depend on a core that it does not carry
+        taken = taken_by(found, config)
+    else:
+        model = shell(config)
+        _refuse_other_shapes(published.where, found, model.state_dict())
+        taken = weights_of(model, config)
+        on_disk.update({part_of(name, config): 0 for name in stored_once(model) if _is_left_out(name, config)})
     return [
         Part(part.name, part.parameters, on_disk[part.name], part.bfloat16, part.four_bits)
-        for part in weights_of(model, config)
+        for part in taken
         if part.name in on_disk  # a plain Llama has no table of ours, and a trunk alone no adapter
     ]
 

@@ -5,6 +5,7 @@ embeddings, head and norms, and all that stands beside the core, stay at bfloat1
 """
 
 import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from vision.encoder import PictureEncoder
 
-from .config import MultimodalLlamaConfig, VisionConfig
+from .config import MultimodalLlamaConfig, SpeechConfig, VisionConfig
 from .model import MultimodalLlama
 
 BFLOAT16_BYTES = 2
@@ -22,7 +23,7 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 CARDS_GB = (8, 12, 16, 24, 48, 80)
 LEFT_FREE = 0.1  # of a device, for what a pass computes on the way and the libraries themselves; our choice
 TEXT_TOKENS = 1000
-PARTS = ("text core", "picture trunk", "picture tower", "picture adapter")
+PARTS = ("text core", "picture trunk", "picture tower", "picture adapter", "speech encoder", "speech adapter")
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ def shell(config: MultimodalLlamaConfig | VisionConfig) -> nn.Module:
         return alone
 
 
-def part_of(name: str, config: MultimodalLlamaConfig | VisionConfig) -> str:
+def part_of(name: str, config: MultimodalLlamaConfig | VisionConfig | SpeechConfig) -> str:
     """The part of a model that a weight of this name belongs to."""
+    if name.startswith("speech"):
+        return "speech encoder" if name.startswith("speech.") else "speech adapter"
     vision = config if isinstance(config, VisionConfig) else config.vision_config
     if name.startswith("core."):
         return "text core"
@@ -76,9 +79,17 @@ def part_of(name: str, config: MultimodalLlamaConfig | VisionConfig) -> str:
 
 def weights_of(model: nn.Module, config: MultimodalLlamaConfig | VisionConfig) -> list[Weights]:
     """What the parts of a model take. model: the `shell` of config."""
-    quantized = _quantized(model)
+    return taken_by(stored_once(model), config, _quantized(model))
+
+
+def taken_by(
+    weights: Mapping[str, Tensor],
+    config: MultimodalLlamaConfig | VisionConfig | SpeechConfig,
+    quantized: Collection[str] = (),
+) -> list[Weights]:
+    """What the parts take that these weights belong to; quantized: names of those that 4 bits are made of."""
     sizes = {part: [0, 0] for part in PARTS}
-    for name, weight in stored_once(model).items():
+    for name, weight in weights.items():
         sizes[part_of(name, config)][name in quantized] += weight.numel()
     return [
         Weights(

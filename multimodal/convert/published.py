@@ -12,11 +12,12 @@ ours           a folder of this package's `save_pretrained`; one of adapters onl
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, LlamaConfig, MllamaConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, LlamaConfig, MllamaConfig, PreTrainedConfig, PreTrainedTokenizerBase
 
 from vision.encoder import PictureEncoder
 
@@ -40,8 +41,8 @@ ACCEPTED = (
 class Published:
     """`config` says what there is of the composed model; `rows` is the table that its files were checked against.
 
-    `pictures`: keywords of the processor for pictures that are prepared in another way than usual. `rest`:
-    parts that its configuration names and that stand elsewhere.
+    `pictures`: keywords of the processor for pictures that are prepared in another way than usual.
+    `elsewhere`: opens a part that its configuration names and that stands in a folder of its own.
     """
 
     where: str
@@ -51,7 +52,7 @@ class Published:
     rows: list[Row]
     files: Shards | MetaFiles
     pictures: dict = field(default_factory=dict)
-    rest: tuple["Published", ...] = ()
+    elsewhere: "Callable[[], Published] | None" = None
 
     def tensors(
         self, wanted: Callable[[str], bool] = lambda name: True, shapes: Mapping[str, torch.Size] | None = None
@@ -63,8 +64,8 @@ class Published:
         Raises ValueError that names a tensor of another shape.
         """
         shapes = shapes_of(self.config) if shapes is None else shapes
-        for part in self.rest:
-            yield from part.tensors(wanted, shapes)
+        if self.elsewhere is not None:
+            yield from self.elsewhere().tensors(wanted, shapes)
         rows = [row for row in self.rows if any(map(wanted, row.ours))]
         rows = self.files.in_order(rows) if isinstance(self.files, Shards) else rows
         for name, tensor in to_ours(rows, self.files.read, self.where):
@@ -81,8 +82,8 @@ class Published:
 
     def has(self, prefix: str) -> bool:
         """Whether any of our tensors that it has begins so."""
-        names = (name for part in (self, *self.rest) for row in part.rows for name in row.ours)
-        return any(name.startswith(prefix) for name in names)
+        here = any(name.startswith(prefix) for row in self.rows for name in row.ours)
+        return here or (self.elsewhere is not None and self.elsewhere().has(prefix))
 
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Raises ValueError if the folder has none."""
@@ -179,19 +180,14 @@ def _ours(where: str, folder: Path) -> Published:
 
 def _ultravox(where: str, folder: Path, hub: dict) -> Published:
     told, files = read_json(folder / "config.json"), Shards(files_of(folder))
-    has_encoder = any(name.startswith("audio_tower.") for name in files.names)
-    encoder = None
-    if told.get("audio_model_id") and not has_encoder:
-        encoder = open_published(told["audio_model_id"], **hub)
-        audio = encoder.config.encoder_keywords
-    elif told.get("audio_model_id"):
-        audio = read_json(weights_folder(told["audio_model_id"], **hub) / "config.json")
-    else:
-        audio = told.get("audio_config") or {}
+    name, encoder = told.get("audio_model_id"), None
+    audio = PreTrainedConfig.get_config_dict(name, **hub)[0] if name else told.get("audio_config") or {}
+    if name and not any(one.startswith("audio_tower.") for one in files.names):
+        encoder = cache(lambda: open_published(name, **hub))
     config = speech_towers.ultravox_config(told, audio)
     rows = speech_towers.ultravox_rows(config, files.names)
     check_names(rows, files.names, where)
-    return Published(where, folder, "ultravox", config, rows, files, rest=(encoder,) if encoder else ())
+    return Published(where, folder, "ultravox", config, rows, files, elsewhere=encoder)
 
 
 def _speech_encoder(where: str, folder: Path, hub: dict) -> Published:

@@ -18,6 +18,7 @@ from transformers import (
 
 import multimodal
 from multimodal.assistant import Assistant
+from multimodal.info import read_info
 
 from ...adapters.test_speech_adapter import rms
 from .folders import VOCABULARY, core_of, hub_model, text_folder
@@ -220,3 +221,15 @@ def test_an_encoder_alone_comes_with_a_fresh_adapter(text, tmp_path, kind):
     assert found.keys() == theirs.keys() and all(torch.equal(found[name], theirs[name]) for name in theirs)
     trained = {name for name, p in assistant.model.named_parameters() if p.requires_grad}
     assert trained and all(name.startswith(("speech_adapter.", "extra_embedding.")) for name in trained)
+
+
+@pytest.mark.parametrize("variant", ["v0.4", "v0.5"])
+def test_info_tells_the_parts_that_the_files_hold(tmp_path, variant):
+    info = read_info(str(publish(tmp_path / "ultravox", variant)))
+    parts = {part.name: part.parameters for part in info.parts}
+    encoder = sum(p.numel() for p in tiny_whisper().model.encoder.parameters())
+    adapter = sum(weight.numel() for weight in projector_weights(VARIANTS[variant][0]).values())
+    assert info.format == "Ultravox's projector for speech" and info.vocabulary is None
+    assert parts == {"speech adapter": adapter} | ({"speech encoder": encoder} if variant == "v0.5" else {})
+    whisper = read_info(str(tmp_path / "whisper"))
+    assert [(part.name, part.parameters) for part in whisper.parts] == [("speech encoder", encoder)]
