@@ -255,10 +255,17 @@ def show(info: Info, console: Console) -> None:
         _show_held_out(info.held_out, console)
 
 
+def _kind(info: Info) -> str:
+    names = {part.name for part in info.parts}
+    if info.vocabulary is None:
+        return "a picture trunk" if info.tile_px else "ears without a core"
+    senses = [sense for sense, there in (("eyes", info.tile_px), ("ears", "speech encoder" in names)) if there]
+    return f"a Llama 3 with {' and '.join(senses)}" if senses else "a Llama 3"
+
+
 def _show_parts(info: Info, console: Console) -> None:
     """One row a part: its size on disk to the byte, and what it takes in memory."""
-    kind = ("a Llama 3 with eyes" if info.tile_px else "a Llama 3") if info.vocabulary else "a picture trunk"
-    parts = Table("part", title=f"{info.model}: {kind}")
+    parts = Table("part", title=f"{info.model}: {_kind(info)}")
     for heading in ("parameters", "bytes", "at bfloat16", "at 4 bits"):
         parts.add_column(heading, justify="right")
     for part in info.parts:
