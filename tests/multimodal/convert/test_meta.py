@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import MllamaForConditionalGeneration
 
 from multimodal.config import MultimodalLlamaConfig
 from multimodal.convert import meta, mllama
 from multimodal.convert.meta import MetaFiles
 from multimodal.convert.table import check_names, to_ours
+from multimodal.model import MultimodalLlama
 from vision.llama_tower import RELEASED
 
 from .meta_files import meta_weights, one_entry_a_place, write_meta
@@ -114,6 +116,21 @@ def test_full_size_shapes_follow_from_params(tmp_path, params, hidden, layers):
     assert config.text_config.rope_parameters["factor"] == 8.0
     assert (config.text_config.bos_token_id, config.text_config.pad_token_id) == (128000, 128004)
     assert config.text_config.eos_token_id == [128001, 128008, 128009]
+
+
+@pytest.mark.parametrize("params", [PARAMS_11B, PARAMS_90B], ids=["11B", "90B"])
+def test_full_size_on_the_meta_device(tmp_path, params):
+    """Every tensor of Meta's names makes one of ours, of the right shape, and none is missing on either side."""
+    (tmp_path / "params.json").write_text(json.dumps(params))
+    config = meta.config_of(tmp_path)
+    with torch.device("meta"):
+        hub = MllamaForConditionalGeneration(mllama.hub_config_of(config))
+        weights = meta_weights(hub_named(hub), hub.config)
+        model = MultimodalLlama(config)
+    rows = meta.rows(config, set(weights))
+    check_names(rows, weights.keys(), "meta")
+    found = {name: tensor.shape for name, tensor in to_ours(rows, weights.__getitem__, "meta")}
+    assert found == {name: weight.shape for name, weight in model.state_dict().items()}
 
 
 # Damaged files
