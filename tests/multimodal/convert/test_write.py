@@ -66,7 +66,8 @@ def test_the_type_of_the_weights_is_kept(tmp_path):
 # Nothing half-written, nothing damaged
 
 SLOWLY = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has its children ignore it
 from multimodal.convert import shards
 from multimodal.convert.write import convert
 save = shards.save_file

@@ -137,10 +137,11 @@ def test_two_languages_have_one_speaker_or_two():
 
 
 @pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-def test_worker_processes_give_the_same_bits(start):
-    """A spawned one is slow only because it imports everything once more."""
+def test_worker_processes_give_the_same_sound(start):
+    """Up to rounding: a worker computes in one thread. A spawned one is slow, for it imports everything once more."""
     ours = SpokenSet(4)
     here = [ours[index] for index in range(3)]
     loader = DataLoader(ours, batch_size=None, sampler=range(3), num_workers=1, multiprocessing_context=start)
     for one, other in zip(here, loader, strict=True):
-        assert one.utterance == other.utterance and torch.equal(one.sound, other.sound)
+        assert one.utterance == other.utterance and one.voices == other.voices
+        torch.testing.assert_close(one.sound, other.sound, atol=1e-5, rtol=1e-4)
