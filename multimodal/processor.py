@@ -158,8 +158,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
 
         Raises MediaError naming the first sound that cannot be used, ValueError if the model has no ears.
         """
-        if self.speech is None:
-            raise ValueError("found a sound; this model has no speech encoder")
+        self._refuse_without_ears()
         # not needed for text and pictures, and a second to import
         from speech.audio import open_sound
         from speech.encoders import ENCODERS, SAMPLE_RATE
@@ -174,6 +173,10 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         lengths = torch.tensor([len(clip) for clip in clips])
         return {"speech_samples": pad_sequence(clips, batch_first=True), "speech_lengths": lengths}, places
 
+    def _refuse_without_ears(self) -> None:
+        if self.speech is None:
+            raise ValueError("found a sound; this model has no speech encoder; accepted: text and pictures")
+
     def opened(self, ids: Sequence[int], places: Sequence[int]) -> list[int]:
         """ids with each `<|speech|>` opened up for the embeddings of its sound; see `speech_embeddings`."""
         begin, end, place = self.tokenizer.convert_tokens_to_ids(list(EXTRA_TOKENS[2:]))
@@ -182,6 +185,8 @@ class MultimodalLlamaProcessor(ProcessorMixin):
 
     def _with_media(self, ids: list[list[int]], images: Any, audio: Any, padding: bool | str) -> BatchFeature:
         pictures = _in_order(images, [row.count(self.image_token_id) for row in ids], "pictures", IMAGE_TOKEN)
+        if audio is not None:
+            self._refuse_without_ears()
         per_row = [row.count(self.speech_token_id) for row in ids]
         sounds = _in_order(audio, per_row, "sounds", SPEECH_TOKEN)
         media = self.pictures(pictures) if pictures else {}

@@ -161,8 +161,9 @@ def test_sounds_and_tokens_must_pair_and_be_sounds(assistant, tmp_path):
     (tmp_path / "no.wav").write_text("no sound")
     with pytest.raises(MediaError, match=r"no\.wav"):
         assistant.ask(audio=tmp_path / "no.wav")
-    with pytest.raises(ValueError, match="this model has no speech encoder"):
-        tiny_assistant().ask(audio=tone(0.5))
+    for use in (tiny_assistant().transcribe, lambda sound: tiny_assistant().ask(audio=sound)):
+        with pytest.raises(ValueError, match="this model has no speech encoder"):
+            use(tone(0.5))
 
 
 # Transcription
