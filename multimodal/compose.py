@@ -62,7 +62,8 @@ def compose(
         raise ValueError(f"{text}: found {core_part.format} weights without a text core; it cannot be text=")
     opened = {str(text): core_part}
     for name in filter(None, (vision, speech)):
-        opened.setdefault(str(name), open_published(name, **hub))
+        if str(name) not in opened:
+            opened[str(name)] = open_published(name, **hub)
     seeing, hearing = (opened[str(name)] if name else None for name in (vision, speech))
     config = _joined_config(core_part, seeing, hearing)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -200,9 +201,9 @@ def _place(model: nn.Module, name: str, tensor: Tensor) -> None:
 
 def _start_fresh(model: MultimodalLlama, names: Iterable[str], dtype: torch.dtype) -> None:
     """Adapters around a trunk that was trained alone: as in a model made anew, gates closed."""
+    weights = dict(model.named_parameters())
     for name in names:
-        weight = dict(model.named_parameters())[name]
-        _place(model, name, torch.empty(weight.shape, dtype=dtype, device=device_beside(model, name)))
+        _place(model, name, torch.empty(weights[name].shape, dtype=dtype, device=device_beside(model, name)))
     parts = {name.rpartition(".")[0] for name in names}
     for path in sorted(parts):
         model._init_weights(model.get_submodule(path))
