@@ -8,8 +8,10 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 
 ask: .venv/.default  ## the main job: questions about a picture, answered by the nano model that ships here
 	$(BIN)/multimodal ask "How many things are there?" --image examples/scene.png
+	$(BIN)/multimodal ask "How many circles are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png
 	$(BIN)/multimodal ask "Is there a blue square?" --image examples/scene.png
+	$(BIN)/multimodal ask "What does it say?" --image examples/sign.jpg
 
 test: .venv/.all  ## the default tests: offline, on the CPU
 	$(BIN)/python -m pytest

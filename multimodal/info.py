@@ -53,14 +53,15 @@ _NANO_KNOWS = (
     f"{len(SIZES)} sizes on plain, graded, patterned or noisy grounds",
     f"one printed number below 1000, or one of {len(WORDS)} printed English words",
     f"English questions about them: {', '.join(KINDS)}; 'describe the picture'",
-    "in text: scenes and clips told in words; repeating phrases, mostly right; a few hundred closed questions "
-    "(capitals, sums, the calendar, opposites)",
+    "in text: scenes and clips told in words; repeating, and translating into and out of English, "
+    "short lists of months, weekdays, countries, languages and numbers in 34 languages, mostly right; a few hundred "
+    "closed questions (capitals, sums, the calendar, opposites)",
 )
 _NANO_DOES_NOT_KNOW = (
     "photographs, people, or anything drawn that is not in the lists above",
     "more than six things, or things that touch each other",
     "questions in words of your own: it was trained on fixed forms, and answers others too, often wrongly",
-    "translation: it was shown the names of 34 languages' months, countries and the like too seldom to keep them",
+    "translation of anything but such lists",
     "clips and sound",
 )
 

@@ -116,14 +116,17 @@ multimodal.load("nano").ask("How many circles are there?", image="scene.png").te
 - **Grounds**: {_list(GROUNDS)} (linear and radial are gradients).
 - **Questions**, in English and in the forms that it was trained on: {_list(KINDS)};
   and "Describe the picture."
+- **In training only**: things in colours, or of shapes, that have no name here, about which only what has a name
+  is asked.
 
 ## What it cannot do
 
 Photographs, people, anything that is not drawn from the lists above; words that are not in its list; more than
 six things, things that overlap, or things of other sizes. It has no answer such as "I do not know": about a
 picture outside its world it says something wrong. Questions in other words than those of training it answers
-too, often wrongly. It does not translate: its text core was shown the phrases of 34 languages, but too seldom to
-keep them. It neither sees clips nor hears. Do not use it to decide anything.
+too, often wrongly. In text alone it repeats and translates short lists of months, weekdays, countries, languages
+and numbers between English and 33 other languages, mostly right; nothing else. It neither sees clips nor hears.
+Do not use it to decide anything.
 
 ## How it was made
 

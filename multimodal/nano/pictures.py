@@ -15,7 +15,7 @@ from importlib import resources
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from .scenes import COLOURS, Scene, Thing
+from .scenes import COLOURS, OTHER, Scene, Thing
 
 Colour = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -162,6 +162,18 @@ def _shade(name: str, style: Style, rng: random.Random) -> Colour:
     return red, green, blue
 
 
+def _unnamed(style: Style, rng: random.Random) -> Colour:
+    """A colour like none that has a name, and unlike the ground."""
+    named = [*COLOURS.values(), *_WEB_COLOURS.values()]
+    apart = 130.0
+    while True:
+        red, green, blue = (rng.randrange(256) for _ in range(3))
+        from_ground = min(_distance((red, green, blue), ground) for ground in style.ground_colours)
+        if from_ground >= apart and min(_distance((red, green, blue), colour) for colour in named) >= 110:
+            return red, green, blue
+        apart *= 0.985
+
+
 def _draw_thing(
     brush: ImageDraw.ImageDraw, thing: Thing, style: Style, size: tuple[int, int], rng: random.Random
 ) -> None:
@@ -169,7 +181,7 @@ def _draw_thing(
     x, y, radius = thing.x * size[0] - 0.5, thing.y * size[1] - 0.5, thing.radius * side
     turn = math.radians(rng.uniform(-style.rotation, style.rotation))
     build = rng.random()  # arm width of a cross, points of a star, hole of a ring
-    fill = _shade(thing.colour, style, rng)
+    fill = _unnamed(style, rng) if thing.colour == OTHER else _shade(thing.colour, style, rng)
     if style.outline:
         edge = (0, 0, 0) if rng.random() < 0.4 and thing.colour != "black" else _edge_of(fill)
         _paint(brush, thing.shape, x, y, radius, turn, build, edge, style.outline)
@@ -221,18 +233,35 @@ def _cross_corners(build: float) -> list[tuple[float, float]]:
     return corners
 
 
+def _odd_corners(build: float) -> list[tuple[float, float]]:
+    """One of some shapes that have no name here."""
+    return _ODD_SHAPES[min(len(_ODD_SHAPES) - 1, int(build * len(_ODD_SHAPES)))]
+
+
+_ODD_SHAPES: tuple[list[tuple[float, float]], ...] = (
+    [(-0.95, -0.35), (0.95, -0.35), (0.95, 0.35), (-0.95, 0.35)],  # bars
+    [(-0.35, -0.95), (0.35, -0.95), (0.35, 0.95), (-0.35, 0.95)],
+    [(-0.9, -0.9), (-0.3, -0.9), (-0.3, 0.35), (0.85, 0.35), (0.85, 0.9), (-0.9, 0.9)],  # an L
+    [(-0.9, -0.9), (0.9, -0.9), (0.9, -0.35), (0.3, -0.35), (0.3, 0.9), (-0.3, 0.9), (-0.3, -0.35), (-0.9, -0.35)],
+    [(-0.95, -0.8), (0.0, -0.15), (0.95, -0.8), (0.95, 0.1), (0.0, 0.8), (-0.95, 0.1)],  # a chevron
+    [(-0.95, -0.8), (0.0, -0.2), (0.95, -0.8), (0.95, 0.8), (0.0, 0.2), (-0.95, 0.8)],  # a bow tie
+    [(-0.95, -0.3), (0.1, -0.3), (0.1, -0.85), (0.95, 0.0), (0.1, 0.85), (0.1, 0.3), (-0.95, 0.3)],  # an arrow
+    [(0.95 * math.cos(math.pi * n / 12), 0.95 * math.sin(math.pi * n / 12) - 0.45) for n in range(13)],  # half a disc
+)
+
 # Corners in units of the radius, y down.
 _CORNERS: dict[str, Callable[[float], list[tuple[float, float]]]] = {
     "square": lambda build: [(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)],
     "triangle": lambda build: _round_corners(3, (1.06,)),
     "star": lambda build: _round_corners(10, (1.06, 0.38 + 0.1 * build)),
     "cross": _cross_corners,
+    OTHER: _odd_corners,
 }
 
 
 def _sample_ground_colours(rng: random.Random, scenes: tuple[Scene, ...], new_hue: bool) -> tuple[Colour, Colour]:
     """Two colours near each other, between which nothing in the scenes gets lost."""
-    names = {thing.colour for scene in scenes for thing in scene.things}
+    names = {thing.colour for scene in scenes for thing in scene.things} - {OTHER}
     written = {scene.inscription.colour for scene in scenes if scene.inscription}
     drawn = [colour for name in names | written for colour in (COLOURS[name], _WEB_COLOURS[name])]
     inks = [_luma(colour) for name in written for colour in (COLOURS[name], _WEB_COLOURS[name])]

@@ -5,18 +5,21 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from .scenes import COLOURS, HELD_OUT_PAIRS, NUMBERS, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
+from .scenes import COLOURS, HELD_OUT_PAIRS, NUMBERS, OTHER, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
 
 CLEARLY_APART = 0.2  # two centres nearer than this along an axis are not asked to be told apart
 
 
 def ask_about(scene: Scene, rng: random.Random, number: int) -> list[Question]:
-    """One to `number` different questions with one right answer each, kinds in random order."""
+    """One to `number` different questions with one right answer each, kinds in random order.
+
+    Of a thing whose colour or shape has no name only the rest is asked.
+    """
     questions: dict[str, Question] = {}
     tries = 0
     while len(questions) < number and (tries < 3 * number or not questions):
         asked = rng.choice(_ASKERS)(scene, rng)
-        if asked:
+        if asked and OTHER not in f"{asked.text} {asked.answer}":
             questions.setdefault(asked.text, asked)
         tries += 1
     return list(questions.values())

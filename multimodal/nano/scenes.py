@@ -6,7 +6,7 @@ side, x to the right and y down. All of this world is our choice.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 COLOURS = {
@@ -55,6 +55,7 @@ HELD_OUT_PAIRS = frozenset(
     }
 )
 KINDS = ("colour", "shape", "count", "size", "position", "yes/no", "text")
+OTHER = "other"  # a shape or a colour that has no name in this world
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,20 @@ def sample_scene(rng: random.Random, held_out: bool = False, max_things: int = 6
         for (colour, shape), cell in zip(pairs, sorted(cells, key=lambda cell: (cell[1], cell[0])), strict=True)
     )
     return Scene(things, inscription)
+
+
+def with_strangers(scene: Scene, rng: random.Random) -> Scene:
+    """The scene with about half of its things in a colour, or of a shape, that has no name here (`OTHER`).
+
+    A named shape in any colour, and a named colour on any shape, teach to tell the one apart from the
+    other; no held-out pair is shown for it.
+    """
+    things = (_stranger(thing, rng) if rng.random() < 0.5 else thing for thing in scene.things)
+    return replace(scene, things=tuple(things))
+
+
+def _stranger(thing: Thing, rng: random.Random) -> Thing:
+    return replace(thing, colour=OTHER) if rng.random() < 0.5 else replace(thing, shape=OTHER)
 
 
 def _sample_inscription(rng: random.Random) -> Inscription:

@@ -23,7 +23,7 @@ from multimodal.training.loop import Schedule, train
 
 TOKENS_A_STEP = 3072
 GROUPS = 8  # rows of like length together: a seventh of what is computed is padding
-STEPS = 5000
+STEPS = 4200
 HELD_OUT_CONVERSATIONS = 60  # of each family
 
 

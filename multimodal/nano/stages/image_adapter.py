@@ -21,7 +21,7 @@ from ...training.loop import Schedule
 from ..compose import compose_nano, nano_config
 from ..pictures import draw, sample_style
 from ..questions import ask_about
-from ..scenes import Scene, sample_scene
+from ..scenes import Scene, sample_scene, with_strangers
 from ..text.tokenizer import ConversationEncoder
 
 PICTURES_A_STEP = 8
@@ -29,6 +29,7 @@ QUESTIONS_A_PICTURE = 10
 TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
 HELD_OUT_PICTURES = 128
+STRANGERS = 0.4  # share of scenes in which some things have a colour or a shape without a name
 _LONGER_SIDES_PX = (96, 128, 128, 128, 128, 160, 224, 320)
 _ASPECTS = ((1, 1),) * 6 + ((4, 3), (3, 4), (3, 2), (2, 3), (2, 1), (1, 2))  # width, height
 GATE_AT_START = 0.4  # before tanh; from 0 the gates take this stage's first minutes to get here
@@ -57,7 +58,7 @@ class ImageAdapterStage:
         tokenizer: PreTrainedTokenizerFast,
         core_config: LlamaConfig,
         run: Path,
-        steps: int = 12_000,
+        steps: int = 11_000,
         seed: int = 0,
     ):
         torch.manual_seed(seed)
@@ -88,6 +89,8 @@ class ImageAdapterStage:
     def row(self, rng: random.Random, held_out: bool = False) -> Row:
         """A random scene, drawn, and questions about it."""
         scene = sample_scene(rng, held_out)
+        if not held_out and rng.random() < STRANGERS:
+            scene = with_strangers(scene, rng)
         asked = ask_about(scene, rng, QUESTIONS_A_PICTURE)
         tiles = self._tiles(scene, rng, held_out)
         prefix, dialogue = list(self._prefix), not held_out and rng.random() < DIALOGUES
