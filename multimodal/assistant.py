@@ -1,4 +1,4 @@
-"""What a user talks to: ask about pictures, stream the answer, keep a conversation."""
+"""What a user talks to: ask about pictures and clips, stream the answer, keep a conversation."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -93,18 +93,25 @@ class Assistant:
         *,
         image: Any = None,
         audio: Any = None,
+        video: Any = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        sound: bool = False,
         system: str | None = None,
         **sampling,
     ) -> Answer:
         """One question, written or spoken, one answer, nothing remembered.
 
         image: a picture or a list of them, each a path, bytes, a PIL image, an array or a tensor. audio: a
-        sound or a list of them, each a path, bytes or (array, rate). system: a system prompt. The rest are
-        fields of `generation.Sampling`: max_new_tokens, temperature, top_p.
+        sound or a list of them, each a path, bytes or (array, rate). video: a clip or a list of them, each
+        a path, bytes, frames or (frames, rate); start_s and end_s take a part of each, and sound lets the
+        model hear their own sound tracks as speech. system: a system prompt. The rest are fields of
+        `generation.Sampling`: max_new_tokens, temperature, top_p.
 
         Raises MediaError for a file that cannot be used, ValueError for a question that cannot.
         """
-        return self.chat(system).ask(question, image=image, audio=audio, **sampling)
+        media = dict(image=image, audio=audio, video=video, start_s=start_s, end_s=end_s, sound=sound)
+        return self.chat(system).ask(question, **media, **sampling)
 
     def stream(
         self,
@@ -112,14 +119,19 @@ class Assistant:
         *,
         image: Any = None,
         audio: Any = None,
+        video: Any = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        sound: bool = False,
         system: str | None = None,
         **sampling,
     ) -> Iterator[Event]:
         """As `ask`, but an iterator of `Event`s as they come."""
-        return self.chat(system).stream(question, image=image, audio=audio, **sampling)
+        media = dict(image=image, audio=audio, video=video, start_s=start_s, end_s=end_s, sound=sound)
+        return self.chat(system).stream(question, **media, **sampling)
 
     def chat(self, system: str | None = None) -> "Chat":
-        """A conversation that remembers its turns; a picture or a sound is encoded once, not once a turn."""
+        """A conversation that remembers its turns; a picture, a clip or a sound is encoded once, not once a turn."""
         return Chat(self.model, self.processor, system)
 
     def transcribe(self, audio: Any, *, language: str = "English") -> str:
@@ -150,31 +162,47 @@ class Chat:
         self._context = Context.empty(model)
         self._answering: Generator | None = None
 
-    def ask(self, question: str | None = None, *, image: Any = None, audio: Any = None, **sampling) -> Answer:
+    def ask(self, question: str | None = None, **media_and_sampling) -> Answer:
         """The answer to the next turn; arguments as in `Assistant.ask`."""
-        *_, last = self.stream(question, image=image, audio=audio, **sampling)
+        *_, last = self.stream(question, **media_and_sampling)
         return last.answer
 
     def stream(
-        self, question: str | None = None, *, image: Any = None, audio: Any = None, **sampling
+        self,
+        question: str | None = None,
+        *,
+        image: Any = None,
+        audio: Any = None,
+        video: Any = None,
+        start_s: float | None = None,
+        end_s: float | None = None,
+        sound: bool = False,
+        **sampling,
     ) -> Iterator[Event]:
-        """The next turn's answer as it comes.
+        """The next turn's answer as it comes; arguments as in `Assistant.ask`.
 
         A reader who stops early leaves the part he read in the history, and so does one who asks on.
         A turn of which the model read nothing, as one that is too long, leaves the conversation as it was.
         """
         started, how = time.perf_counter(), Sampling(**sampling)
-        images, sounds = as_list(image), as_list(audio)
-        content = [{"type": "image"} for _ in images] + [{"type": "audio"} for _ in sounds]
+        images, clips, sounds = as_list(image), as_list(video), as_list(audio)
+        part = dict(start_s=start_s, end_s=end_s)
+        if not clips and (sound or part != dict(start_s=None, end_s=None)):
+            raise ValueError("found start_s, end_s or sound without a clip; they are of a clip, which video= takes")
+        of_clip = [{"type": "video"}, {"type": "audio"}] if sound else [{"type": "video"}]
+        content = [{"type": "image"} for _ in images] + [dict(one) for _ in clips for one in of_clip]
+        content += [{"type": "audio"} for _ in sounds]
         if question is not None:
             content.append({"type": "text", "text": _checked(question, "question")})
         if not content:
-            raise ValueError("found neither a question nor a picture nor a sound; at least one of them is needed")
+            raise ValueError("found no question, picture, clip or sound; at least one of them is needed")
         media = self.processor.pictures(images) if images else {}
-        clips, places = self.processor.sounds(sounds) if sounds else ({}, [])
+        media |= self.processor.clips(clips, **part) if clips else {}
+        sounds = [*(self.processor.sound_track(clip, **part) for clip in clips if sound), *sounds]
+        spoken, places = self.processor.sounds(sounds) if sounds else ({}, [])
         if self._answering is not None:
             self._answering.close()
-        self._answering = self._turn(content, media | clips, places, how, started)
+        self._answering = self._turn(content, media | spoken, places, how, started)
         return self._answering
 
     def _turn(

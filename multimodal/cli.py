@@ -36,8 +36,8 @@ TRAINING_NEEDS = (
     "tensorboard",
 )
 CHAT_HELP = (
-    "/image PATH shows a picture and /audio PATH plays a sound with the next question (an empty line then asks with "
-    "the sound alone), /new starts again, /quit ends."
+    "/image PATH shows a picture, /video PATH a clip, and /audio PATH plays a sound with the next question (an empty "
+    "line then asks with the sound alone), /new starts again, /quit ends."
 )
 
 
@@ -56,7 +56,7 @@ class _OneLineErrors(TyperGroup):
 app = typer.Typer(
     name="multimodal",
     cls=_OneLineErrors,
-    help="A frozen Llama 3 with eyes and ears: ask about pictures and speech.",
+    help="A frozen Llama 3 with eyes and ears: ask about pictures, clips and speech.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -99,6 +99,10 @@ def _main(
 def ask(
     question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
     image: Annotated[list[str], typer.Option(metavar="FILE", help="A picture; may be given again.")] = [],  # noqa: B006
+    video: Annotated[list[str], typer.Option(metavar="FILE", help="A clip; may be given again.")] = [],  # noqa: B006
+    start: Annotated[float | None, typer.Option(help="From here on in each clip, in seconds.")] = None,
+    end: Annotated[float | None, typer.Option(help="Up to here in each clip, in seconds.")] = None,
+    sound: Annotated[bool, typer.Option("--sound", help="Hear the clips' own sound tracks too.")] = False,
     audio: Annotated[list[str], typer.Option(metavar="FILE", help="A sound; may be given again.")] = [],  # noqa: B006
     system: System = None,
     model: Model = "nano",
@@ -108,10 +112,11 @@ def ask(
     seed: Seed = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a question, written or spoken, about pictures or not; the answer is printed as it comes."""
+    """Answer a question, written or spoken, about pictures, clips or neither; the answer is printed as it comes."""
     assistant = _load(model, seed)
     sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
-    about = dict(image=image or None, audio=audio or None, system=system)
+    about = dict(image=image or None, audio=audio or None, video=video or None, system=system)
+    about |= dict(start_s=start, end_s=end, sound=sound)
     if as_json:
         answer = assistant.ask(question, **about, **sampling)
         typer.echo(json.dumps({"model": model, **asdict(answer)}))
@@ -191,10 +196,11 @@ def chat(
                 break
             elif command == "/new":
                 conversation, media = assistant.chat(system), {}
-            elif command in ("/image", "/audio"):
+            elif command in ("/image", "/video", "/audio"):
                 path, kind = os.path.expanduser(rest.strip()), command.removeprefix("/")
-                # it is refused here and now, not with the question
-                assistant.processor.pictures([path]) if kind == "image" else assistant.processor.sounds([path])
+                processor = assistant.processor
+                opened = {"image": processor.pictures, "video": processor.clips, "audio": processor.sounds}
+                opened[kind]([path])  # it is refused here and now, not with the question
                 media.setdefault(kind, []).append(path)
             elif command.startswith("/"):
                 raise ValueError(f"found {command}; accepted: {CHAT_HELP}")

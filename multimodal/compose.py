@@ -48,9 +48,10 @@ def compose(
     """The assistant of a text core and the parts that were trained around it.
 
     Each part is a hub id or a folder, in any format of `convert.published`. text: a Llama 3, or a whole
-    model whose core is taken. vision: a Llama 3.2 Vision, a folder of our adapters, or a ViT of open_clip
-    (then with fresh adapters, closed gates, to be trained). speech: an Ultravox, a folder of our adapters,
-    or a Whisper or w2v-BERT encoder (then with a fresh adapter). tokenizer: by default that of `text`.
+    model whose core is taken. vision: a Llama 3.2 Vision, a folder of our adapters (for clips too, if they
+    are), or a ViT of open_clip (then with fresh adapters, closed gates, to be trained). speech: an
+    Ultravox, a folder of our adapters, or a Whisper or w2v-BERT encoder (then with a fresh adapter).
+    tokenizer: by default that of `text`.
     device, dtype: as in `load`; device_map, quantization_config and offload_folder go to the library and
     concern the core.
 
@@ -112,6 +113,8 @@ def _joined_config(core: Published, seeing: Published | None, hearing: Published
         setattr(config, f"{what}_config", found)
         if kind is VisionConfig:  # a trunk alone was trained around no core: its blocks stand as published
             config.image_layers = part.config.image_layers if whole else every_fourth(config.text_config)
+            if whole:
+                config.video_config, config.video_layers = part.config.video_config, part.config.video_layers
     return config
 
 
@@ -179,8 +182,8 @@ def _starts_fresh(parts: list[Published]) -> set[str]:
 
 
 def device_beside(model: MultimodalLlama, name: str) -> torch.device:
-    """Where a weight beside the core belongs: an image block with its layer, all else with the first layer."""
-    layer = int(name.split(".")[1]) if name.startswith("image.") else 0
+    """Where a weight beside the core belongs: a block with its layer, all else with the first layer."""
+    layer = int(name.split(".")[1]) if name.startswith(("image.", "video.")) else 0
     return _device_of(model.core.model.layers[layer])
 
 

@@ -90,41 +90,71 @@ class SpeechConfig(PreTrainedConfig):
         return 2 if self.adapter == "rotary" else self.adapter_keywords["stack"]
 
 
+class VideoConfig(PreTrainedConfig):
+    """How frames of a clip, each seen by the picture encoder, become a memory; see `video.encoder.VideoEncoder`.
+
+    The defaults are for the 8B: up to 64 frames, 32 consecutive ones aggregated to one (paper 7.2.3); width
+    and depth of the aggregator, which the paper does not tell, are ours and meet its count of parameters.
+    `max_frames`: so many are sampled of a longer clip.
+    """
+
+    model_type = "multimodal_llama_video"
+    base_config_key = "video_config"
+
+    width: int = 2048
+    layers: int = 2
+    heads: int = 16
+    mlp_ratio: float = 4.0
+    frames_per_aggregate: int = 32
+    max_frames: int = 64
+
+    @property
+    def keywords(self) -> dict:
+        """Those of the encoder; how many frames are sampled concerns the processor."""
+        names = ("width", "layers", "heads", "mlp_ratio", "frames_per_aggregate")
+        return {name: getattr(self, name) for name in names}
+
+
 class MultimodalLlamaConfig(PreTrainedConfig):
     """A Llama 3 text core and what is attached to it.
 
     `image_layers`: the core's layers, counted from 0, before which an image block stands; None means
-    before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `vision_config` None: no eyes;
+    before every fourth (3, 7, 11, ...), as published (paper 7.2.2). `video_layers`: those before which a
+    video block stands, ahead of an image block; None means before every fourth image block (15, 31, ...;
+    paper 7.2.3). `vision_config` None: no eyes; `video_config` None: no clips, which need eyes;
     `speech_config` None: no ears.
     The ids of our own tokens follow the core's vocabulary, and their embeddings stand in our table.
     `sources`: where parts of the model come from, {"core": {"id": ..., "revision": ...}}, and
     `left_out`: which of them the folder of this configuration leaves there (see `checkpoint.py`).
 
-    Raises ValueError if an image layer is none of the core's, or a source has no id.
+    Raises ValueError if an image or video layer is none of the core's, if clips have no eyes or no layer,
+    or a source has no id.
     """
 
     model_type = "multimodal_llama"
     sub_configs_defaults = {
         "text_config": LlamaConfig,
         "vision_config": SubConfigSpec(config_class=VisionConfig, optional=True),
+        "video_config": SubConfigSpec(config_class=VideoConfig, optional=True),
         "speech_config": SubConfigSpec(config_class=SpeechConfig, optional=True),
     }
 
     text_config: dict | PreTrainedConfig | None = None
     vision_config: dict | PreTrainedConfig | None = None
+    video_config: dict | PreTrainedConfig | None = None
     speech_config: dict | PreTrainedConfig | None = None
     image_layers: list[int] | None = None
+    video_layers: list[int] | None = None
     sources: dict[str, dict] | None = None
     left_out: list[str] | tuple[str, ...] = ()
 
     def __post_init__(self, **kwargs):
         super().__post_init__(**kwargs)
-        num_layers = self.text_config.num_hidden_layers
         if self.image_layers is None:
             self.image_layers = every_fourth(self.text_config) if self.vision_config else []
-        outside = [layer for layer in self.image_layers if not 0 <= layer < num_layers]
-        if outside:
-            raise ValueError(f"image_layers has {outside}; the text core has layers 0 to {num_layers - 1}")
+        if self.video_layers is None:
+            self.video_layers = self.image_layers[3::4] if self.video_config else []
+        self._refuse_wrong_layers()
         for part, source in (self.sources or {}).items():
             if not isinstance(source.get("id"), str):
                 raise ValueError(f"sources[{part!r}] is {source}; it needs an 'id': 'nano', a folder, or a hub id")
@@ -132,10 +162,26 @@ class MultimodalLlamaConfig(PreTrainedConfig):
         if nameless:
             raise ValueError(f"left_out has {', '.join(nameless)}; sources must say where to find that")
 
+    def _refuse_wrong_layers(self) -> None:
+        num_layers = self.text_config.num_hidden_layers
+        for name in ("image_layers", "video_layers"):
+            outside = [layer for layer in getattr(self, name) if not 0 <= layer < num_layers]
+            if outside:
+                raise ValueError(f"{name} has {outside}; the text core has layers 0 to {num_layers - 1}")
+        if self.video_config is not None and self.vision_config is None:
+            raise ValueError("video_config is set and vision_config is None; frames are seen by the picture encoder")
+        if self.video_config is not None and not self.video_layers:
+            raise ValueError(f"video_layers is empty, with image_layers {self.image_layers}; name at least one")
+
     @property
     def image_token_id(self) -> int:
         """The id of `<|image|>`: the first after the core's vocabulary."""
         return self.text_config.vocab_size
+
+    @property
+    def video_token_id(self) -> int:
+        """The id of `<|video|>`."""
+        return self.text_config.vocab_size + 1
 
     @property
     def speech_place_id(self) -> int:

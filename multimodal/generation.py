@@ -46,10 +46,11 @@ class Sampling:
 
 @dataclass
 class Context:
-    """What the model has read so far: its text cache, its pictures, and the ids it has not read yet."""
+    """What the model has read so far: its text cache, its pictures and clips, and the ids it has not read yet."""
 
     cache: DynamicCache
-    memory: ImageMemory | None = None
+    images: ImageMemory | None = None
+    clips: ImageMemory | None = None
     unread: list[int] = field(default_factory=list)
 
     @classmethod
@@ -89,7 +90,8 @@ def _read(model: MultimodalLlama, context: Context, sampling: Sampling, media: d
         output = model(
             ids,
             past_key_values=context.cache,
-            image_memory=context.memory,
+            image_memory=context.images,
+            video_memory=context.clips,
             use_cache=True,
             logits_to_keep=1,
             **{name: value.to(model.device) for name, value in (media or {}).items()},
@@ -99,7 +101,9 @@ def _read(model: MultimodalLlama, context: Context, sampling: Sampling, media: d
             layer.crop(read - layer.get_seq_length())
         raise
     if media and "pixel_values" in media:
-        context.memory = output.image_memory
+        context.images = output.image_memory
+    if media and "frame_values" in media:
+        context.clips = output.video_memory
     token = sampling.choose(ids, output.logits[:, -1]).item()
     context.unread = [token]
     return token

@@ -1,15 +1,21 @@
-"""What the text can still see of the pictures of a dialogue: keys and values, and who may look.
+"""What the text can still see of the pictures, or of the clips, of a dialogue: keys and values, and who may look.
 
 The tensors stand beside the text cache, not in it: a static cache, a compiled decode step or a beam
 search need to know nothing of pictures, and the next turn of a chat takes them over as they are.
 
+What is said of pictures here holds for clips too, which have a memory of the same kind for themselves.
+
 Shapes: B rows of a batch, N places of all pictures of a row, T text tokens, K key heads, d their width.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from adapters.cross_attention import GatedCrossAttention
 
 FOREVER = 2**62  # the end of a span that no later picture has closed yet; exact as a float too
 
@@ -52,6 +58,39 @@ class ImageMemory(NamedTuple):
             torch.cat([self.first, later.first], 1),
             torch.cat([torch.where(is_open, closes, self.end), later.end], 1),
         )
+
+
+def remembered(
+    pictures: list[Tensor], is_picture: Tensor, blocks: Iterable[GatedCrossAttention], offset: int = 0
+) -> ImageMemory:
+    """What these blocks keep of pictures [places, D], in reading order; is_picture, offset: see `picture_spans`."""
+    spans = picture_spans(is_picture, offset)  # [P, 2]
+    spans = [span.expand(len(picture), 2) for span, picture in zip(spans, pictures, strict=True)]
+    per_row = is_picture.sum(1).tolist()
+    x = _pad_rows(pictures, per_row, 0.0)  # [B, N, D]
+    first, end = _pad_rows(spans, per_row, FOREVER).unbind(-1)  # [B, N] each
+    return ImageMemory(*zip(*(block.memory(x) for block in blocks), strict=True), first, end)
+
+
+def seen_by_layer(
+    layers: list[int], memory: ImageMemory | None, positions: Tensor
+) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+    """What the block before each of these layers takes: its keys, its values, and which places tokens see.
+
+    positions [T], of the tokens. No memory: no block takes anything.
+    """
+    if memory is None:
+        return {}
+    see = memory.seen_from(positions)  # [B, T, N]
+    pairs = zip(memory.keys, memory.values, strict=True)
+    return {layer: (*pair, see) for layer, pair in zip(layers, pairs, strict=True)}
+
+
+def _pad_rows(pictures: list[Tensor], per_row: list[int], padding: float) -> Tensor:
+    """Consecutive pictures [places, D], so many a row -> [B, N, D], padded to the longest row."""
+    parts = iter(pictures)
+    rows = [torch.cat([pictures[0][:0], *(next(parts) for _ in range(count))]) for count in per_row]
+    return pad_sequence(rows, batch_first=True, padding_value=padding)
 
 
 def picture_spans(is_picture: Tensor, offset: int = 0) -> Tensor:

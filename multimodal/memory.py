@@ -23,7 +23,15 @@ NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)
 CARDS_GB = (8, 12, 16, 24, 48, 80)
 LEFT_FREE = 0.1  # of a device, for what a pass computes on the way and the libraries themselves; our choice
 TEXT_TOKENS = 1000
-PARTS = ("text core", "picture trunk", "picture tower", "picture adapter", "speech encoder", "speech adapter")
+PARTS = (
+    "text core",
+    "picture trunk",
+    "picture tower",
+    "picture adapter",
+    "video adapter",
+    "speech encoder",
+    "speech adapter",
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,8 @@ def part_of(name: str, config: MultimodalLlamaConfig | VisionConfig | SpeechConf
     """The part of a model that a weight of this name belongs to."""
     if name.startswith("speech"):
         return "speech encoder" if name.startswith("speech.") else "speech adapter"
+    if name.startswith(("video_encoder.", "video.")):
+        return "video adapter"
     vision = config if isinstance(config, VisionConfig) else config.vision_config
     if name.startswith("core."):
         return "text core"

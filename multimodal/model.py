@@ -1,9 +1,9 @@
-"""The composed model: a frozen Llama 3 with image blocks between its layers.
+"""The composed model: a frozen Llama 3 with image and video blocks between its layers.
 
 This is the one file that touches the inside of the library's Llama.
 
-Shapes: B rows, T tokens, D width of the core, P pictures, K tiles of all pictures, N places of a row's
-pictures.
+Shapes: B rows, T tokens, D width of the core, P pictures, C clips, S frames of all clips, K tiles of all
+pictures or frames, N places of a row's pictures or clips.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationMixin, LlamaForCausalLM
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from adapters.cross_attention import GatedCrossAttention
 from adapters.gates import TanhGate
+from video.encoder import VideoEncoder
 from vision.encoder import PictureEncoder
 from vision.llama_tower import LlamaVisionTower
 
+from .blocks import build_blocks
 from .config import NUM_EXTRA_TOKENS, MultimodalLlamaConfig
 from .ears import build_ears
-from .image_memory import FOREVER, ImageMemory, picture_spans
+from .image_memory import ImageMemory, remembered, seen_by_layer
 from .pretrained import ComposedPreTrainedModel
 from .speech_embeddings import in_rows, put_in
 
@@ -34,15 +34,16 @@ _PICTURE_ENCODERS = {"open_clip": PictureEncoder, "llama-3.2": LlamaVisionTower}
 
 @dataclass
 class MultimodalOutput(CausalLMOutputWithPast):
-    """What the library's causal models return, and the memory of the pictures seen so far."""
+    """What the library's causal models return, and the memory of the pictures and clips seen so far."""
 
     image_memory: ImageMemory | None = None
+    video_memory: ImageMemory | None = None
 
 
 class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
     """A frozen Llama 3 that sees, by composition: new layers stand beside the core, never in it.
 
-    With no picture `forward` is the core's own. The core stays in evaluation mode and takes no
+    With no picture and no clip `forward` is the core's own. The core stays in evaluation mode and takes no
     gradient. Source: paper 7.2; the order of the blocks is that of the released code.
     """
 
@@ -50,7 +51,13 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
     main_input_name = "input_ids"
     base_model_prefix = ""
     supports_gradient_checkpointing = True
-    _no_split_modules = ["LlamaDecoderLayer", "GatedCrossAttention", "PictureEncoder", "LlamaVisionTower"]
+    _no_split_modules = [
+        "LlamaDecoderLayer",
+        "GatedCrossAttention",
+        "PictureEncoder",
+        "LlamaVisionTower",
+        "VideoEncoder",
+    ]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -62,21 +69,15 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         text = config.text_config
         self.core = LlamaForCausalLM(text)
         self.extra_embedding = nn.Embedding(NUM_EXTRA_TOKENS, text.hidden_size)
-        self.vision = self.image_projection = None
-        self.image = nn.ModuleDict()
+        self.vision = self.image_projection = self.video_encoder = None
+        self.image, self.video = nn.ModuleDict(), nn.ModuleDict()
         if config.vision_config is not None:
             self.vision = _PICTURE_ENCODERS[config.vision_config.encoder](**config.vision_config.keywords)
             self.image_projection = nn.Linear(self.vision.out_dim, text.hidden_size)
-            for layer in config.image_layers:
-                self.image[str(layer)] = GatedCrossAttention(
-                    text.hidden_size,
-                    text.hidden_size,
-                    text.num_attention_heads,
-                    text.num_key_value_heads,
-                    text.head_dim,
-                    text.intermediate_size,
-                    text.rms_norm_eps,
-                )
+            self.image = build_blocks(config.image_layers, text)
+        if config.video_config is not None:
+            self.video_encoder = VideoEncoder(self.vision.out_dim, text.hidden_size, **config.video_config.keywords)
+            self.video = build_blocks(config.video_layers, text)
         self.speech = self.speech_adapter = self.speech_letters = None
         if config.speech_config is not None:
             self.speech, self.speech_adapter = build_ears(config.speech_config, text.hidden_size)
@@ -114,55 +115,73 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         tiles_per_picture: Tensor | None = None,
         aspect_ids: Tensor | None = None,
         image_memory: ImageMemory | None = None,
+        frame_values: Tensor | None = None,
+        frames_per_clip: Tensor | None = None,
+        clip_aspect_ids: Tensor | None = None,
+        frame_times_s: Tensor | None = None,
+        video_memory: ImageMemory | None = None,
         speech_samples: Tensor | None = None,
         speech_lengths: Tensor | None = None,
         speech_embeddings: Tensor | None = None,
         **kwargs,
     ) -> MultimodalOutput | CausalLMOutputWithPast:
-        """Logits of the next tokens; where no picture was seen so far, the core's own output.
+        """Logits of the next tokens; where no picture or clip was seen so far, the core's own output.
 
         input_ids [B, T]; pixel_values [K, 3, tile_px, tile_px] with tiles_per_picture [P] and
         aspect_ids [P], pictures in the order of their tokens in the batch; image_memory, that of
-        pictures seen before; speech_samples [C, N] at 16 kHz with speech_lengths [C], clips in the order
+        pictures seen before; frame_values [K, 3, tile_px, tile_px], frame after frame, with
+        frames_per_clip [C], clip_aspect_ids [C] and frame_times_s [S]; video_memory, that of clips seen
+        before; speech_samples [C, N] at 16 kHz with speech_lengths [C], clips in the order
         of their places in the text, or the speech_embeddings [B, S, D] of `hear`. -> logits
         [B, T, vocabulary].
 
-        Raises ValueError if there are not as many picture tokens as pictures, or places as embeddings.
+        Raises ValueError if there are not as many picture or clip tokens as pictures or clips, or places as
+        embeddings.
         """
         if speech_samples is not None:
             speech_embeddings = self.hear(input_ids, speech_samples, speech_lengths)
+        past = past_key_values.get_seq_length() if past_key_values is not None else 0
         if pixel_values is not None:
-            past = past_key_values.get_seq_length() if past_key_values is not None else 0
             image_memory = self.look(input_ids, pixel_values, tiles_per_picture, aspect_ids, image_memory, past)
+        if frame_values is not None:
+            clips = (frame_values, frames_per_clip, clip_aspect_ids, frame_times_s)
+            video_memory = self.watch(input_ids, *clips, video_memory, past)
         text = dict(attention_mask=attention_mask, position_ids=position_ids, past_key_values=past_key_values)
-        if image_memory is None:
+        if image_memory is None and video_memory is None:
             read = dict(input_ids=input_ids)
             if speech_embeddings is not None:
                 read = dict(inputs_embeds=self.embed(input_ids, speech_embeddings))
             return self.core(
                 **read, **text, labels=labels, use_cache=use_cache, logits_to_keep=logits_to_keep, **kwargs
             )
-        text |= dict(speech_embeddings=speech_embeddings, use_cache=use_cache)
+        text |= dict(video_memory=video_memory, speech_embeddings=speech_embeddings, use_cache=use_cache)
         h, past_key_values = self.run_layers(input_ids, image_memory, **text, **kwargs)
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
         logits = self.core.lm_head(h[:, keep])
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, self.config.text_config.vocab_size, **kwargs)
-        return MultimodalOutput(loss=loss, logits=logits, past_key_values=past_key_values, image_memory=image_memory)
+        return MultimodalOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=past_key_values,
+            image_memory=image_memory,
+            video_memory=video_memory,
+        )
 
     def run_layers(
         self,
         input_ids: Tensor,
-        memory: ImageMemory,
+        image_memory: ImageMemory | None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
+        video_memory: ImageMemory | None = None,
         speech_embeddings: Tensor | None = None,
         **kwargs,
     ) -> tuple[Tensor, Cache | None]:
-        """The core's layers with an image block before some of them -> states [B, T, D] and the cache."""
+        """The core's layers, blocks before some of them: video, then image -> states [B, T, D] and the cache."""
         core, config = self.core.model, self.config.text_config
         use_cache = config.use_cache if use_cache is None else use_cache
         if use_cache and past_key_values is None:
@@ -180,11 +199,13 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             position_ids=position_ids,
         )
         rotation = core.rotary_emb(h, position_ids=position_ids)
-        see = memory.seen_from(positions)  # [B, T, N]
-        blocks = dict(zip(self.config.image_layers, zip(memory.keys, memory.values, strict=True), strict=True))
+        of_video = seen_by_layer(self.config.video_layers, video_memory, positions)
+        of_images = seen_by_layer(self.config.image_layers, image_memory, positions)
         for i, layer in enumerate(core.layers):
-            if i in blocks:
-                h = self.image[str(i)](h, *blocks[i], see)
+            if i in of_video:
+                h = self.video[str(i)](h, *of_video[i])
+            if i in of_images:
+                h = self.image[str(i)](h, *of_images[i])
             h = layer(
                 h,
                 attention_mask=causal,
@@ -240,18 +261,37 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             raise ValueError("found a picture; this model has no picture encoder (vision_config is None)")
         self.load_now()
         is_picture = input_ids == self.config.image_token_id
-        per_row = is_picture.sum(1).tolist()
-        if sum(per_row) != len(tiles_per_picture):
-            raise ValueError(f"found {sum(per_row)} picture tokens in the text for {len(tiles_per_picture)} pictures")
+        if (found := int(is_picture.sum())) != len(tiles_per_picture):
+            raise ValueError(f"found {found} picture tokens in the text for {len(tiles_per_picture)} pictures")
         pixel_values = pixel_values.to(self.image_projection.weight.dtype)
         x, keep = self.vision(pixel_values, tiles_per_picture, aspect_ids)
         pictures = [picture[kept] for picture, kept in zip(self.image_projection(x), keep, strict=True)]
-        spans = picture_spans(is_picture, past)  # [P, 2]
-        spans = [span.expand(len(picture), 2) for span, picture in zip(spans, pictures, strict=True)]
-        x = _pad_rows(pictures, per_row, 0.0)  # [B, N, D]
-        first, end = _pad_rows(spans, per_row, FOREVER).unbind(-1)  # [B, N] each
-        projected = [self.image[str(layer)].memory(x) for layer in self.config.image_layers]
-        memory = ImageMemory(*zip(*projected, strict=True), first, end)
+        memory = remembered(pictures, is_picture, self.image.values(), past)
+        return memory if before is None else before.followed_by(memory)
+
+    def watch(
+        self,
+        input_ids: Tensor,
+        frame_values: Tensor,
+        frames_per_clip: Tensor,
+        clip_aspect_ids: Tensor,
+        frame_times_s: Tensor,
+        before: ImageMemory | None = None,
+        past: int = 0,
+    ) -> ImageMemory:
+        """Encode clips once; arguments as in `look` and `forward`.
+
+        Raises ValueError if there are not as many clip tokens as clips, or the model has no video encoder.
+        """
+        if self.video_encoder is None:
+            raise ValueError("found a clip; this model has no video encoder (video_config is None)")
+        self.load_now()
+        is_clip = input_ids == self.config.video_token_id
+        if (found := int(is_clip.sum())) != len(frames_per_clip):
+            raise ValueError(f"found {found} clip tokens in the text for {len(frames_per_clip)} clips")
+        x, keep = self.video_encoder(self.vision, frame_values, frames_per_clip, clip_aspect_ids, frame_times_s)
+        clips = [clip[kept] for clip, kept in zip(x, keep, strict=True)]
+        memory = remembered(clips, is_clip, self.video.values(), past)
         return memory if before is None else before.followed_by(memory)
 
     @torch.no_grad()
@@ -263,14 +303,19 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         tiles_per_picture: Tensor | None = None,
         aspect_ids: Tensor | None = None,
         image_memory: ImageMemory | None = None,
+        frame_values: Tensor | None = None,
+        frames_per_clip: Tensor | None = None,
+        clip_aspect_ids: Tensor | None = None,
+        frame_times_s: Tensor | None = None,
+        video_memory: ImageMemory | None = None,
         speech_samples: Tensor | None = None,
         speech_lengths: Tensor | None = None,
         **kwargs,
     ):
-        """`GenerationMixin.generate` on text, pictures and speech; each is encoded once, also for many beams.
+        """`GenerationMixin.generate` on text, pictures, clips and speech; each is encoded once, also for many beams.
 
-        Pictures and speech as in `forward`. With a cache of an earlier turn in `past_key_values`, pass that
-        turn's image_memory too, and the pictures of the new turn only.
+        Media as in `forward`. With a cache of an earlier turn in `past_key_values`, pass that turn's
+        image_memory and video_memory too, and the media of the new turn only.
         """
         input_ids = inputs if inputs is not None else kwargs.get("input_ids")
         cache = kwargs.get("past_key_values")
@@ -281,8 +326,11 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             image_memory = self.look(
                 input_ids[:, past:], pixel_values, tiles_per_picture, aspect_ids, image_memory, past
             )
-        if image_memory is not None:
-            kwargs["image_memory"] = image_memory
+        if frame_values is not None:
+            clips = (frame_values, frames_per_clip, clip_aspect_ids, frame_times_s)
+            video_memory = self.watch(input_ids[:, past:], *clips, video_memory, past)
+        memories = {"image_memory": image_memory, "video_memory": video_memory}
+        kwargs |= {name: memory for name, memory in memories.items() if memory is not None}
         return super().generate(inputs, **kwargs)
 
     def prepare_inputs_for_generation(self, input_ids: Tensor, *, is_first_iteration: bool = False, **kwargs) -> dict:
@@ -290,11 +338,13 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
             kwargs.pop("speech_embeddings", None)  # what was heard stands in the cache by now
         return super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
 
-    def _expand_inputs_for_generation(self, expand_size: int = 1, image_memory: ImageMemory | None = None, **kwargs):
-        input_ids, kwargs = super()._expand_inputs_for_generation(expand_size=expand_size, **kwargs)
-        if image_memory is not None:
-            kwargs["image_memory"] = image_memory if expand_size == 1 else image_memory.repeat_interleave(expand_size)
-        return input_ids, kwargs
+    def _expand_inputs_for_generation(self, expand_size: int = 1, **kwargs):
+        memories = {name: value for name, value in kwargs.items() if isinstance(value, ImageMemory)}
+        rest = {name: value for name, value in kwargs.items() if name not in memories}
+        input_ids, rest = super()._expand_inputs_for_generation(expand_size=expand_size, **rest)
+        if expand_size > 1:
+            memories = {name: memory.repeat_interleave(expand_size) for name, memory in memories.items()}
+        return input_ids, rest | memories
 
     def _apply(self, *args: Any, **kwargs: Any) -> "MultimodalLlama":
         self.load_now()  # moved to another device or type, it moves as a whole
@@ -338,10 +388,3 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
                 nn.init.zeros_(table)
             for table in (module.class_embedding, module.position):
                 nn.init.normal_(table, std=self.config.vision_config.width**-0.5)
-
-
-def _pad_rows(pictures: list[Tensor], per_row: list[int], padding: float) -> Tensor:
-    """Consecutive pictures [places, D], so many a row -> [B, N, D], padded to the longest row."""
-    parts = iter(pictures)
-    rows = [torch.cat([pictures[0][:0], *(next(parts) for _ in range(count))]) for count in per_row]
-    return pad_sequence(rows, batch_first=True, padding_value=padding)

@@ -1,4 +1,4 @@
-"""Text, pictures and sounds to what the model takes."""
+"""Text, pictures, clips and sounds to what the model takes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,14 +13,14 @@ from vision.tiles import CLIP_MEAN, CLIP_STD, prepare
 from .config import MultimodalLlamaConfig
 from .speech_embeddings import with_places
 
-IMAGE_TOKEN, SPEECH_TOKEN = "<|image|>", "<|speech|>"
+IMAGE_TOKEN, VIDEO_TOKEN, SPEECH_TOKEN = "<|image|>", "<|video|>", "<|speech|>"
 # Ours follow the core's vocabulary in this order, whatever the core is; the rest of the table is in reserve.
-EXTRA_TOKENS = (IMAGE_TOKEN, "<|video|>", SPEECH_TOKEN, "<|end_of_speech|>", "<|speech_place|>")
+EXTRA_TOKENS = (IMAGE_TOKEN, VIDEO_TOKEN, SPEECH_TOKEN, "<|end_of_speech|>", "<|speech_place|>")
 
 # The library marks special tokens in messages with these, and drops them from the messages first.
 _MARKS = "\U000f0000\U000f0001"
 
-# Llama 3's chat format without its date header; a picture of a message is one token at its place.
+# Llama 3's chat format without its date header; a picture, clip or sound of a message is one token at its place.
 CHAT_TEMPLATE = """\
 {{- bos_token }}
 {%- for message in messages %}
@@ -31,6 +31,8 @@ CHAT_TEMPLATE = """\
         {%- for part in message['content'] %}
             {%- if part['type'] == 'image' %}
                 {{- '<|image|>' }}
+            {%- elif part['type'] == 'video' %}
+                {{- '<|video|>' }}
             {%- elif part['type'] == 'audio' %}
                 {{- '<|speech|>' }}
             {%- elif part['type'] == 'text' %}
@@ -47,12 +49,13 @@ CHAT_TEMPLATE = """\
 
 
 class MultimodalLlamaProcessor(ProcessorMixin):
-    """A Llama 3 tokenizer with our own tokens behind its vocabulary, and the cutting of pictures into tiles.
+    """A Llama 3 tokenizer with our own tokens behind its vocabulary, and the cutting of pictures and frames into tiles.
 
     `tile_px` and `max_tiles` as the picture encoder wants them (paper 7.2.1), `image_mean` and
     `image_std` of red, green and blue (0 to 1) as its trunk was trained with. `speech`: the encoder's name
     ("encoder"), how many of its frames make an embedding ("stride") and whether our two tokens stand around
-    speech ("enclosed"); None for a model without ears.
+    speech ("enclosed"); None for a model without ears. `max_frames`: so many are sampled of a clip; None for
+    a model without clips.
     """
 
     def __init__(
@@ -64,14 +67,16 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
         speech: dict | None = None,
+        max_frames: int | None = None,
     ):
         missing = [token for token in EXTRA_TOKENS if token not in tokenizer.get_vocab()]
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
         tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
         self.tile_px, self.max_tiles = tile_px, max_tiles
         self.image_mean, self.image_std = list(image_mean), list(image_std)
-        self.speech = speech
+        self.speech, self.max_frames = speech, max_frames
         self.image_token, self.image_token_id = IMAGE_TOKEN, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
+        self.video_token, self.video_token_id = VIDEO_TOKEN, tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
         self.speech_token, self.speech_token_id = SPEECH_TOKEN, tokenizer.convert_tokens_to_ids(SPEECH_TOKEN)
         super().__init__(tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
@@ -80,17 +85,18 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         text: str | Sequence[str],
         images: Any = None,
         audio: Any = None,
+        videos: Any = None,
         *,
         padding: bool | str = True,
         add_special_tokens: bool = True,
         **tokenizer_kwargs,
     ) -> BatchFeature:
-        """Prompts in the format of the chat template, `<|image|>` and `<|speech|>` where media stand, as tensors.
+        """Prompts in the chat template's format as tensors; `<|image|>`, `<|video|>` and `<|speech|>` stand for media.
 
-        images, audio: one or a list of them (for lists of texts, a list of lists also serves), in the order
-        of their tokens; a picture is a path, bytes, a PIL image, an array or a tensor, a sound a path, bytes
-        or (array, rate). -> input_ids and attention_mask [B, T], for pictures those of `pictures`, for
-        sounds those of `sounds`. Special tokens in `text` count: for text from outside use
+        images, audio, videos: one or a list of them (for lists of texts, a list of lists also serves), in the
+        order of their tokens; a picture is a path, bytes, a PIL image, an array or a tensor, a sound a path,
+        bytes or (array, rate), a clip as in `clips`. -> input_ids and attention_mask [B, T], and for media
+        what `pictures`, `sounds` and `clips` give. Special tokens in `text` count: for text from outside use
         `apply_chat_template`, where they stay text.
 
         Raises MediaError for a file that cannot be used, ValueError if tokens and media do not pair.
@@ -99,7 +105,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         begun = bool(texts) and all(one.startswith(self.tokenizer.bos_token) for one in texts)
         add_special_tokens = add_special_tokens and not begun
         ids = self.tokenizer(texts, add_special_tokens=add_special_tokens, **tokenizer_kwargs)["input_ids"]
-        return self._with_media(ids, images, audio, padding)
+        return self._with_media(ids, images, audio, videos, padding)
 
     def apply_chat_template(
         self,
@@ -114,14 +120,14 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         """A conversation, or a list of them, as a prompt or, with `tokenize`, as what the model takes.
 
         A message's content is a string or a list of {"type": "text", "text": ...}, {"type": "image",
-        "image": picture} and {"type": "audio", "audio": sound}, media as in `__call__`. With `tokenize`,
-        text that spells a special token stays
-        text unless `sanitize_control_tokens` is turned off; a prompt in words cannot tell the two apart.
+        "image": picture}, {"type": "video", "video": clip} and {"type": "audio", "audio": sound}, media as in
+        `__call__`. With `tokenize`, text that spells a special token stays text unless
+        `sanitize_control_tokens` is turned off; a prompt in words cannot tell the two apart.
 
         Raises as `__call__` does.
         """
         chat_template = chat_template or self.chat_template
-        plain, images, audio = _without_media(conversation)
+        plain, media = _without_media(conversation)
         if not tokenize:
             return self.tokenizer.apply_chat_template(plain, chat_template=chat_template, tokenize=False, **kwargs)
         padding = kwargs.pop("padding", True)
@@ -135,7 +141,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
             sanitize_control_tokens=sanitize_control_tokens,
             **kwargs,
         )
-        inputs = self._with_media(ids, images or None, audio or None, padding)
+        inputs = self._with_media(ids, *(media[kind] or None for kind in ("image", "audio", "video")), padding)
         return inputs if return_dict else inputs["input_ids"]
 
     def pictures(self, images: Sequence[Any]) -> dict[str, torch.Tensor]:
@@ -150,6 +156,48 @@ class MultimodalLlamaProcessor(ProcessorMixin):
             "tiles_per_picture": torch.tensor([len(one.pixels) for one in tiles]),
             "aspect_ids": torch.tensor([one.aspect_id for one in tiles]),
         }
+
+    def clips(
+        self, videos: Sequence[Any], start_s: float | None = None, end_s: float | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Read clips and cut their frames: what `MultimodalLlama.watch` takes, in the order of the clips.
+
+        A clip is a path or bytes, of which start_s and end_s take a part, a `video.reader.Clip`, or frames
+        [F, 3, H, W] or [F, H, W, 3] as an array or a tensor, alone (then taken to be a second apart) or in a
+        pair with their rate in frames a second. At most `max_frames` are sampled, evenly spread.
+
+        Raises MediaError naming the first clip that cannot be used, ValueError if the model has no clips.
+        """
+        self._refuse_without_clips()
+        from video.frames import clip_from, cut_frames  # reads clips, which text and pictures do not need
+
+        mean, std = tuple(self.image_mean), tuple(self.image_std)
+        clips = [clip_from(one, self.max_frames, start_s, end_s) for one in videos]
+        cut = [cut_frames(clip, self.tile_px, self.max_tiles, mean, std) for clip in clips]
+        return {
+            "frame_values": torch.cat([one.pixels for one in cut]),
+            "frames_per_clip": torch.tensor([len(one.times_s) for one in cut]),
+            "clip_aspect_ids": torch.tensor([one.aspect_id for one in cut]),
+            "frame_times_s": torch.cat([one.times_s for one in cut]),
+        }
+
+    def sound_track(
+        self, video: Any, start_s: float | None = None, end_s: float | None = None
+    ) -> tuple[torch.Tensor, int]:
+        """The sound of a clip, or of a part of it, as `sounds` takes it: samples and their rate.
+
+        Raises MediaError if the clip is not a file or has no sound, ValueError if the model has no ears.
+        """
+        self._refuse_without_ears()
+        from video.reader import read_sound_track
+
+        samples, rate = read_sound_track(video)
+        start, end = (None if at is None else round(at * rate) for at in (start_s, end_s))
+        return samples[start:end], rate
+
+    def _refuse_without_clips(self) -> None:
+        if self.max_frames is None:
+            raise ValueError("found a clip; this model has no video encoder; accepted: text, pictures and sounds")
 
     def sounds(self, audio: Sequence[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
         """Open sounds: speech_samples [C, T] at 16 kHz and speech_lengths [C], and how many embeddings each sound has.
@@ -183,16 +231,21 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         enclosed = self.speech is not None and self.speech["enclosed"]
         return with_places(ids, places, begin, place, end if enclosed else None)
 
-    def _with_media(self, ids: list[list[int]], images: Any, audio: Any, padding: bool | str) -> BatchFeature:
+    def _with_media(
+        self, ids: list[list[int]], images: Any, audio: Any, videos: Any, padding: bool | str
+    ) -> BatchFeature:
+        if videos is not None:
+            self._refuse_without_clips()
+        clips = _in_order(videos, [row.count(self.video_token_id) for row in ids], "clips", VIDEO_TOKEN)
         pictures = _in_order(images, [row.count(self.image_token_id) for row in ids], "pictures", IMAGE_TOKEN)
         if audio is not None:
             self._refuse_without_ears()
         per_row = [row.count(self.speech_token_id) for row in ids]
         sounds = _in_order(audio, per_row, "sounds", SPEECH_TOKEN)
-        media = self.pictures(pictures) if pictures else {}
+        media = (self.pictures(pictures) if pictures else {}) | (self.clips(clips) if clips else {})
         if sounds:
-            clips, places = self.sounds(sounds)
-            media |= clips
+            spoken, places = self.sounds(sounds)
+            media |= spoken
             left = iter(places)
             ids = [self.opened(row, [next(left) for _ in range(n)]) for row, n in zip(ids, per_row, strict=True)]
         padded = self.tokenizer.pad({"input_ids": ids}, padding=padding, return_tensors="pt")
@@ -207,6 +260,8 @@ def processor_of(
     sizes = {} if vision is None else dict(tile_px=vision.tile_px, max_tiles=vision.max_tiles)
     if speech is not None:
         sizes["speech"] = dict(encoder=speech.encoder, stride=speech.stride, enclosed=speech.enclosed)
+    if config.video_config is not None:
+        sizes["max_frames"] = config.video_config.max_frames
     return MultimodalLlamaProcessor(tokenizer, **sizes, **(pictures or {}))
 
 
@@ -223,15 +278,15 @@ def _in_order(media: Any, per_row: list[int], what: str, token: str) -> list:
 
 
 def as_list(media: Any) -> list:
-    """None, one picture or sound, or several of them, as a list; a sound may be a pair of an array and its rate."""
+    """None, one of the media, or several, as a list; a sound or frames may be a pair of an array and its rate."""
     if media is None:
         return []
     return list(media) if _is_list(media) else [media]
 
 
 def _is_list(media: Any) -> bool:
-    is_sound = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], int | float)
-    return isinstance(media, list | tuple) and not is_sound
+    has_rate = isinstance(media, tuple) and len(media) == 2 and isinstance(media[1], int | float)
+    return isinstance(media, list | tuple) and not has_rate
 
 
 def checked_text(text: str, what: str) -> str:
@@ -247,13 +302,13 @@ def checked_text(text: str, what: str) -> str:
     return text
 
 
-def _without_media(conversation: list) -> tuple[list, list, list]:
-    """The conversation with its media taken out, and its pictures and its sounds in reading order.
+def _without_media(conversation: list) -> tuple[list, dict[str, list]]:
+    """The conversation with its media taken out, and its pictures, clips and sounds in reading order.
 
     Texts that stand side by side in a message become one, trimmed as the template trims each: the
     library looks for special tokens in one text at a time and would miss one that two of them spell.
     """
-    images, audio = [], []
+    media = {"image": [], "video": [], "audio": []}
 
     def plain(message: Any) -> Any:
         if isinstance(message, list | tuple):
@@ -275,15 +330,13 @@ def _without_media(conversation: list) -> tuple[list, list, list]:
         if isinstance(part, dict):
             if part.get("type") == "text" and isinstance(part.get("text"), str):
                 return {"type": "text", "text": checked_text(part["text"], "message")}
-            if part.get("type") == "image" and "image" in part:
-                images.append(part["image"])
-                return {"type": "image"}
-            if part.get("type") == "audio" and "audio" in part:
-                audio.append(part["audio"])
-                return {"type": "audio"}
+            kind = part.get("type")
+            if isinstance(kind, str) and kind in media and kind in part:
+                media[kind].append(part[kind])
+                return {"type": kind}
         raise ValueError(
             f"a message holds the part {part!r:.200}; accepted: {{'type': 'text', 'text': str}}, "
-            "{'type': 'image', 'image': picture} and {'type': 'audio', 'audio': sound}"
+            "{'type': 'image', 'image': picture}, {'type': 'video', 'video': clip}, {'type': 'audio', 'audio': sound}"
         )
 
-    return [plain(message) for message in conversation], images, audio
+    return [plain(message) for message in conversation], media

@@ -175,9 +175,14 @@ def config_of(hub: MllamaConfig) -> MultimodalLlamaConfig:
 def hub_config_of(config: MultimodalLlamaConfig) -> MllamaConfig:
     """The hub's configuration of a model of ours that has the released picture encoder.
 
-    Raises ValueError for another encoder, which the hub's layout cannot hold.
+    Raises ValueError for another encoder, for clips or for speech, which the hub's layout cannot hold.
     """
     text, vision = config.text_config, config.vision_config
+    more = [name for name in ("video_config", "speech_config") if getattr(config, name) is not None]
+    if more:
+        raise ValueError(
+            f"found {' and '.join(more)}; the hub's layout of Llama 3.2 Vision holds pictures and text only"
+        )
     if vision is None or vision.encoder != "llama-3.2":
         found = "none" if vision is None else vision.encoder
         raise ValueError(f"the picture encoder is {found}; the hub's layout of Llama 3.2 Vision holds llama-3.2 only")

@@ -9,11 +9,12 @@ from transformers import LlamaConfig
 from speech.conformer import SIZES as CONFORMERS
 from vision.encoder import SIZES
 
-from ..config import MultimodalLlamaConfig, SpeechConfig
+from ..config import MultimodalLlamaConfig, SpeechConfig, VideoConfig
 from ..model import MultimodalLlama
 from .speech.letters import letters
 
 IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on has an image block before it
+VIDEO_LAYERS = (2, 4)  # before every second image block
 
 
 def ears_config() -> SpeechConfig:
@@ -27,13 +28,20 @@ def ears_config() -> SpeechConfig:
     )
 
 
-def nano_config(text_config: LlamaConfig, with_ears: bool = False) -> MultimodalLlamaConfig:
+def video_config() -> VideoConfig:
+    """Nano's clips: 16 frames, which two aggregated ones tell of."""
+    return VideoConfig(width=192, layers=2, heads=6, mlp_ratio=2.0, frames_per_aggregate=8, max_frames=16)
+
+
+def nano_config(text_config: LlamaConfig, with_ears: bool = False, with_video: bool = False) -> MultimodalLlamaConfig:
     """The configuration of the composed nano around the core's."""
     return MultimodalLlamaConfig(
         text_config=text_config,
         vision_config=SIZES["nano"],
+        video_config=video_config() if with_video else None,
         speech_config=ears_config() if with_ears else None,
         image_layers=list(IMAGE_LAYERS),
+        video_layers=list(VIDEO_LAYERS) if with_video else None,
         sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},
     )
 

@@ -101,7 +101,7 @@ def test_defaults_are_those_of_the_library(command, monkeypatch, model):
 @pytest.mark.parametrize(
     ("args", "found"),
     [
-        ([], "neither a question nor a picture"),
+        ([], "found no question, picture, clip or sound"),
         ([" "], "text that is not blank"),
         ([b"caf\xe9".decode("utf-8", "surrogateescape")], "half a surrogate pair"),
         (["x" * 3000], r"3\d+ tokens; this model reads at most 511"),

@@ -150,7 +150,7 @@ def test_what_is_no_question_is_refused(assistant, text, found):
 
 def test_neither_question_nor_picture_is_refused(assistant):
     for image in (None, [], ()):
-        with pytest.raises(ValueError, match="neither a question nor a picture"):
+        with pytest.raises(ValueError, match="found no question, picture, clip or sound"):
             assistant.ask(image=image)
 
 

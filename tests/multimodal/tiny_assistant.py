@@ -13,7 +13,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from multimodal import Assistant
-from multimodal.config import SpeechConfig
 from multimodal.processor import processor_of
 
 from .tiny import tiny_config, tiny_model
@@ -51,14 +50,14 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_assistant(ends_at: str = "K", speech_config: SpeechConfig | None = None) -> Assistant:
-    """The assistant; where the model would write the letter `ends_at`, it ends its answer."""
+def tiny_assistant(ends_at: str = "K", **changes) -> Assistant:
+    """The assistant; where the model would write the letter `ends_at`, it ends its answer. changes: of the config."""
     tokenizer = tiny_tokenizer()
     vocabulary = len(tokenizer)
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     text = tiny_config().text_config.to_dict() | special
     text |= {"vocab_size": vocabulary, "max_position_embeddings": POSITIONS}
-    model = tiny_model(text_config=LlamaConfig(**text), speech_config=speech_config)
+    model = tiny_model(text_config=LlamaConfig(**text), **changes)
     model.generation_config.update(**special)
     head = model.core.lm_head.weight
     letters = tokenizer.convert_tokens_to_ids(list(string.ascii_uppercase))

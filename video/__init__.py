@@ -1,0 +1,1 @@
+"""Clips: reading untrusted files, and frames to what cross-attention takes."""
