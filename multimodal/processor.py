@@ -172,7 +172,8 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         from video.frames import clip_from, cut_frames  # reads clips, which text and pictures do not need
 
         mean, std = tuple(self.image_mean), tuple(self.image_std)
-        clips = [clip_from(one, self.max_frames, start_s, end_s) for one in videos]
+        canvas_px = self.max_tiles * self.tile_px  # the longest side that tiles can make
+        clips = [clip_from(one, self.max_frames, start_s, end_s, canvas_px) for one in videos]
         cut = [cut_frames(clip, self.tile_px, self.max_tiles, mean, std) for clip in clips]
         return {
             "frame_values": torch.cat([one.pixels for one in cut]),

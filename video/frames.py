@@ -3,7 +3,7 @@
 Shapes: F frames, K tiles of all of them, H and W their height and width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.nn import functional
 from adapters.media import MediaError
 from vision.tiles import CLIP_MEAN, CLIP_STD, arrangements, choose_canvas, fit_to_canvas
 
-from .reader import Clip, read_clip
+from .reader import DEFAULT_LIMITS, Clip, read_clip
 
 ACCEPTED = (
     "frames [F, 3, H, W] or [F, H, W, 3], one or more, uint8 or float in [0, 1], alone or in a pair with their rate in "
@@ -33,15 +33,24 @@ class FrameTiles:
     times_s: Tensor  # [F]
 
 
-def clip_from(source: Any, max_frames: int, start_s: float | None = None, end_s: float | None = None) -> Clip:
+def clip_from(
+    source: Any,
+    max_frames: int,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    longer_side_px: int = DEFAULT_LIMITS.longer_side_px,
+) -> Clip:
     """A clip from whatever may stand for one: a path or bytes, a `Clip`, frames, or (frames, rate in hertz).
 
-    start_s, end_s: the part of a file. Raises MediaError for a clip that cannot be used.
+    start_s, end_s: the part of a file; longer_side_px: no larger are its frames needed.
+
+    Raises MediaError for a clip that cannot be used.
     """
     frames, rate_hz = source if isinstance(source, tuple) and len(source) == 2 else (source, RATE_HZ)
     is_array = isinstance(frames, (Tensor, np.ndarray))
     if not is_array and not isinstance(source, Clip):
-        return read_clip(source, max_frames=max_frames, start_s=start_s, end_s=end_s)
+        limits = replace(DEFAULT_LIMITS, longer_side_px=min(longer_side_px, DEFAULT_LIMITS.longer_side_px))
+        return read_clip(source, max_frames=max_frames, start_s=start_s, end_s=end_s, limits=limits)
     if (start_s, end_s) != (None, None):
         raise MediaError("frames", f"start_s={start_s} and end_s={end_s} with frames in memory", "a part of a file")
     return clip_of(frames, rate_hz, max_frames) if is_array else source
