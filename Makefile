@@ -26,7 +26,7 @@ lint: .venv/.lint
 	@touch $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/pip
-	$(INSTALL) -e '.[train,dev]'
+	$(INSTALL) -e '.[train,eval,demo,voice,espeak,dev]'
 	@touch .venv/.default .venv/.lint $@
 
 .venv/.lint: pyproject.toml constraints.txt | .venv/bin/pip

@@ -12,7 +12,7 @@ from multimodal.languages import find_language
 from .rooms import Room, record, sample_room
 from .synthesiser import SAMPLE_RATE_HZ, Voice, resampled, say
 from .utterances import Utterance, sample_utterance
-from .voices import sample_voice
+from .voices import sample_playing_hz, sample_voice, spoken_for
 
 _TALKERS = 3  # in a babble
 _PAUSE_S = (0.05, 0.3)  # between two parts of an utterance
@@ -52,7 +52,8 @@ class SpokenSet(Dataset[Spoken]):
         sounds = []
         for part, voice in zip(utterance.parts, voices, strict=True):
             pause = torch.zeros(round(rng.uniform(*_PAUSE_S) * SAMPLE_RATE_HZ))
-            sounds += [pause, resampled(say(part.spoken, voice).samples)]
+            playing_hz = sample_playing_hz(rng, self.held_out)
+            sounds += [pause, resampled(say(part.spoken, spoken_for(voice, playing_hz)).samples, playing_hz)]
         return utterance, voices, torch.cat(sounds[1:])
 
     def _babble(self, rng: random.Random, length: int) -> Tensor:

@@ -96,6 +96,7 @@ class SpellingStage:
     def batch(self, step: int) -> dict[str, Tensor]:
         spoken = utterances(self._set, step)
         features, frames = features_of(spoken)
+        hide_bands(features, random.Random(f"bands {step}"))
         targets = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
         lengths = torch.tensor([len(target) for target in targets])
         return {"features": features, "frames": frames, "targets": pad_sequence(targets, True), "lengths": lengths}
@@ -137,6 +138,15 @@ def features_of(spoken: Iterable[Spoken]) -> tuple[Tensor, Tensor]:
     lengths = torch.tensor([len(sound) for sound in sounds])
     features, frames = LogMel()(pad_sequence(sounds, batch_first=True), lengths)
     return normalised(features, frames), frames
+
+
+def hide_bands(features: Tensor, rng: random.Random, most: int = 12) -> None:
+    """Hide up to two bands of mel bins of each clip, in place: [B, F, M]. After SpecAugment (arXiv 1904.08779)."""
+    for clip in features:
+        for _ in range(rng.randint(0, 2)):
+            width = rng.randint(1, most)
+            first = rng.randint(0, clip.shape[1] - width)
+            clip[:, first : first + width] = 0  # the mean of a normalised bin
 
 
 def ctc_loss(logits: Tensor, keep: Tensor, targets: Tensor, lengths: Tensor) -> Tensor:

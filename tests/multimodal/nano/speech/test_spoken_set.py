@@ -9,8 +9,16 @@ from torch.utils.data import DataLoader
 
 from multimodal.languages import LANGUAGES, find_language
 from multimodal.nano.speech.spoken_set import SpokenSet, sample_voices
+from multimodal.nano.speech.synthesiser import SYNTHESIS_RATE_HZ, Voice, resampled, say
 from multimodal.nano.speech.utterances import SHARES, UNSAID, as_read, sample_utterance, scored
-from multimodal.nano.speech.voices import HELD_OUT_VARIANTS, TRAINING_VARIANTS, sample_voice
+from multimodal.nano.speech.voices import (
+    HELD_OUT_VARIANTS,
+    PLAYED_AT_HZ,
+    TRAINING_VARIANTS,
+    sample_playing_hz,
+    sample_voice,
+    spoken_for,
+)
 from multimodal.nano.text.phrases import KINDS, is_held_out, phrase_table, say_all
 
 
@@ -71,6 +79,21 @@ def test_training_and_held_out_share_no_voice():
         assert len(values[1]) > 5 and not values[0] & values[1]
     assert {voice.variant for voice in training} == set(TRAINING_VARIANTS)
     assert {voice.variant for voice in held_out} == set(HELD_OUT_VARIANTS)
+
+
+def test_a_voice_played_faster_takes_as_long():
+    voice = Voice("en-us", "m1", rate_wpm=150)
+    whole = say("One red circle and two blue stars.", voice).samples
+    for playing_hz in (PLAYED_AT_HZ[0], PLAYED_AT_HZ[-1]):
+        sound = resampled(say("One red circle and two blue stars.", spoken_for(voice, playing_hz)).samples, playing_hz)
+        assert len(sound) / 16_000 == pytest.approx(len(whole) / SYNTHESIS_RATE_HZ, rel=0.08)
+
+
+def test_only_training_voices_are_played_at_other_rates():
+    rng = random.Random(0)
+    assert {sample_playing_hz(rng, held_out=True) for _ in range(100)} == {SYNTHESIS_RATE_HZ}
+    training = Counter(sample_playing_hz(rng) for _ in range(2000))
+    assert set(training) == {SYNTHESIS_RATE_HZ, *PLAYED_AT_HZ} and training[SYNTHESIS_RATE_HZ] > 900
 
 
 def test_greetings_are_for_training():
