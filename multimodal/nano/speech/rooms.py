@@ -50,6 +50,13 @@ def sample_room(rng: random.Random) -> Room:
     )
 
 
+def sample_quiet_room(rng: random.Random) -> Room:
+    """A room without echo, noise or telephone; a beginner's."""
+    level = 10 ** rng.uniform(-1.5, -0.05)
+    silence = [rng.uniform(0.05, 0.2) for _ in range(2)]
+    return Room(*silence, None, 1.0, "none", 35.0, None, False, level, rng.getrandbits(32))
+
+
 def record(speech: Tensor, room: Room, babble: Tensor | None = None) -> Tensor:
     """The speech as a microphone in the room gives it: [T] -> [T + the silence around it].
 

@@ -9,9 +9,9 @@ from torch.utils.data import Dataset
 
 from multimodal.languages import find_language
 
-from .rooms import Room, record, sample_room
+from .rooms import Room, record, sample_quiet_room, sample_room
 from .synthesiser import SAMPLE_RATE_HZ, Voice, resampled, say
-from .utterances import Utterance, sample_utterance
+from .utterances import Utterance, sample_short_phrase, sample_utterance
 from .voices import sample_playing_hz, sample_voice, spoken_for
 
 _TALKERS = 3  # in a babble
@@ -32,22 +32,28 @@ class SpokenSet(Dataset[Spoken]):
     """Endlessly many utterances; number `index` is a pure function of the seed, the set and the index.
 
     Nothing is stored and nothing is left open, so that it works in any worker process of a DataLoader
-    (with a sampler, such as `range(first, last)`, because it has no length).
+    (with a sampler, such as `range(first, last)`, because it has no length). easy: short phrases of the
+    training set in quiet rooms, to begin with.
     """
 
-    def __init__(self, seed: int, held_out: bool = False):
-        self.seed, self.held_out = seed, held_out
+    def __init__(self, seed: int, held_out: bool = False, easy: bool = False):
+        assert not (held_out and easy)
+        self.seed, self.held_out, self.easy = seed, held_out, easy
 
     def __getitem__(self, index: int) -> Spoken:
+        if self.easy:
+            rng = random.Random(f"easy speech {self.seed} {index}")
+            utterance, voices, speech = self._speak(rng, sample_short_phrase(rng))
+            room = sample_quiet_room(rng)
+            return Spoken(utterance, voices, room, record(speech, room))
         rng = random.Random(f"speech {self.seed} {self.held_out} {index}")
-        utterance, voices, speech = self._speak(rng)
+        utterance, voices, speech = self._speak(rng, sample_utterance(rng, self.held_out))
         room = sample_room(rng)
         babble = self._babble(rng, len(speech)) if room.noise == "babble" else None
         return Spoken(utterance, voices, room, record(speech, room, babble))
 
-    def _speak(self, rng: random.Random) -> tuple[Utterance, tuple[Voice, ...], Tensor]:
-        """A random utterance in a clean recording."""
-        utterance = sample_utterance(rng, self.held_out)
+    def _speak(self, rng: random.Random, utterance: Utterance) -> tuple[Utterance, tuple[Voice, ...], Tensor]:
+        """An utterance in a clean recording, and who says each part of it."""
         voices = sample_voices(rng, utterance, self.held_out)
         sounds = []
         for part, voice in zip(utterance.parts, voices, strict=True):
@@ -60,7 +66,7 @@ class SpokenSet(Dataset[Spoken]):
         """What a few others of the same set say at the same time: [length]."""
         total = torch.zeros(length)
         for _ in range(_TALKERS):
-            speech = self._speak(rng)[2]
+            speech = self._speak(rng, sample_utterance(rng, self.held_out))[2]
             speech = speech / speech.square().mean().sqrt()
             total += speech.repeat(-(-length // len(speech)))[:length].roll(rng.randrange(length))
         return total

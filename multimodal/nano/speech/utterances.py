@@ -87,6 +87,11 @@ def sample_utterance(rng: random.Random, held_out: bool = False, kind: str | Non
     return _SAMPLERS[kind](rng, held_out)
 
 
+def sample_short_phrase(rng: random.Random) -> Utterance:
+    """One or two names in one language, for training: what a beginner hears."""
+    return _phrase(rng, False, most=2)
+
+
 def as_read(text: str, code: str) -> str:
     """The text, respelled so that espeak-ng reads it as the language does."""
     for written, read in _RESPELLINGS.get(code, ()):
@@ -117,9 +122,9 @@ def _heard(letter: str) -> str:
     return " " if unicodedata.category(letter)[0] in "PZ" else letter
 
 
-def _phrase(rng: random.Random, held_out: bool) -> Utterance:
+def _phrase(rng: random.Random, held_out: bool, most: int = 3) -> Utterance:
     code = rng.choice(LANGUAGES).code
-    items = _sayable(rng, held_out, code)
+    items = _sayable(rng, held_out, code, most=most)
     text = say_all(items, code)
     return Utterance(text, (Part(code, as_read(text, code)),), "phrase", items)
 
@@ -136,9 +141,9 @@ def _mixed(rng: random.Random, held_out: bool) -> Utterance:
     return Utterance(" ".join(text for _, text in texts), parts, "mixed", items)
 
 
-def _sayable(rng: random.Random, held_out: bool, *codes: str) -> tuple[Item, ...]:
+def _sayable(rng: random.Random, held_out: bool, *codes: str, most: int = 3) -> tuple[Item, ...]:
     while True:
-        items = sample_items(rng, held_out)
+        items = sample_items(rng, held_out, most)
         if not any((code, item) in UNSAID for code in codes for item in items):
             return items
 

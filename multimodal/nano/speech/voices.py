@@ -16,7 +16,10 @@ from .synthesiser import SYNTHESIS_RATE_HZ, Voice
 
 TRAINING_VARIANTS = tuple(
     """m1 m2 m3 m4 m6 m7 Andy Denis Michael pablo boris adam edward klatt klatt2 klatt4 max victor
-    f1 f2 f3 f5 Andrea Alicia Annie anika linda belinda grandma""".split()
+    f1 f2 f3 f5 Andrea Alicia Annie anika linda belinda grandma Alex AnxiousAndy Diogo Gene Gene2 Henrique Hugo
+    Mario Mike Reed RicishayMax benjamin caleb edward2 grandpa gustave ian iven2 iven3 iven4 john kaukovalta
+    klatt3 klatt5 klatt6 marcelo michel miguel mike2 norbert pedro quincy rob robert sandro shelby travis
+    zac""".split()
 )
 HELD_OUT_VARIANTS = tuple("m5 m8 david f4 aunty steph steph2".split())
 # What is held out lies between rates that are trained, as the rates of people do.

@@ -21,6 +21,7 @@ from speech.best_rq import BestRQ
 from speech.conformer import SIZES, Conformer, normalised
 from speech.features import LogMel
 
+from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
 from ..speech.letters import BLANK, letters, read, spelled
 from ..speech.spoken_set import Spoken, SpokenSet
@@ -29,6 +30,8 @@ from ..speech.utterances import scored
 UTTERANCES_A_STEP = 16
 STEPS_A_GROUP = 4  # their utterances are drawn together and parted by length: less padding is computed
 HELD_OUT_UTTERANCES = 192
+EASY_SHARE = 0.35  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
+EASY_UTTERANCES_A_STEP = 32
 
 
 class Speller(nn.Module):
@@ -91,10 +94,14 @@ class SpellingStage:
         begun = load_file(run / BestRqStage.name / "final.safetensors")
         begun = {name.removeprefix("encoder."): value for name, value in begun.items() if name.startswith("encoder.")}
         self.model.conformer.load_state_dict(begun)
+        self._easy = SpokenSet(seed + 1, easy=True)
         self._set, self._held_out = SpokenSet(seed + 1), SpokenSet(seed + 1, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        spoken = utterances(self._set, step)
+        if step < EASY_SHARE * self.schedule.steps:
+            spoken = utterances(self._easy, step, EASY_UTTERANCES_A_STEP)
+        else:
+            spoken = utterances(self._set, step)
         features, frames = features_of(spoken)
         hide_bands(features, random.Random(f"bands {step}"))
         targets = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
@@ -102,8 +109,9 @@ class SpellingStage:
         return {"features": features, "frames": frames, "targets": pad_sequence(targets, True), "lengths": lengths}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        logits, keep = self.model(batch["features"], batch["frames"])
-        return ctc_loss(logits, keep, batch["targets"], batch["lengths"]), {}
+        with fast_arithmetic(batch["features"].device):
+            logits, keep = self.model(batch["features"], batch["frames"])
+        return ctc_loss(logits.float(), keep, batch["targets"], batch["lengths"]), {}
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -117,17 +125,16 @@ class SpellingStage:
         return {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
 
 
-def utterances(from_set: SpokenSet, step: int) -> list[Spoken]:
-    """The utterances of a step, which are about equally long, shortest first."""
+def utterances(from_set: SpokenSet, step: int, count: int = UTTERANCES_A_STEP) -> list[Spoken]:
+    """The `count` utterances of a step, which are about equally long, shortest first."""
     group, turn = divmod(step, STEPS_A_GROUP)
     order = random.Random(f"order of group {group}").sample(range(STEPS_A_GROUP), STEPS_A_GROUP)
-    first = order[turn] * UTTERANCES_A_STEP
-    return list(_group(from_set, group)[first : first + UTTERANCES_A_STEP])
+    first = order[turn] * count
+    return list(_group(from_set, group, STEPS_A_GROUP * count)[first : first + count])
 
 
 @lru_cache(maxsize=2)  # the steps of a group follow each other
-def _group(from_set: SpokenSet, group: int) -> tuple[Spoken, ...]:
-    size = STEPS_A_GROUP * UTTERANCES_A_STEP
+def _group(from_set: SpokenSet, group: int, size: int) -> tuple[Spoken, ...]:
     spoken = (from_set[index] for index in range(group * size, (group + 1) * size))
     return tuple(sorted(spoken, key=lambda one: len(one.sound)))
 

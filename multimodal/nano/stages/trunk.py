@@ -14,7 +14,7 @@ import math
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from vision.encoder import SIZES
 from vision.stem import ConvolutionalStem
 
+from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule, train
 from .. import captions
 from ..captions import PATCH_NAMES, caption_tile, caption_whole, encode, name_patches, twin_of
@@ -103,7 +104,7 @@ class TrunkStage:
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         if "captions" not in batch:
-            with _fast_arithmetic(batch["pictures"].device):
+            with _plain_attention(batch["pictures"].device):
                 self.model.visual.conv1(normalise(batch["pictures"]))
                 names = self.model.early_naming(self._stem)
             naming = _naming_loss(names.float(), batch["names"])
@@ -118,7 +119,7 @@ class TrunkStage:
     def _run(self, batch: dict[str, Tensor], *, blind: bool = False, captioned: int | None = None) -> dict[str, Tensor]:
         """What the loss takes; `blind` captions each picture by another one's patches, `captioned` only the first."""
         pictures, tokens = normalise(batch["pictures"]), batch["captions"][:captioned]
-        with _fast_arithmetic(pictures.device):
+        with _plain_attention(pictures.device):
             image_features, patches = self.model._encode_image(pictures)
             text_features, words = self.model._encode_text(tokens[:, :-1])
             logits = self.model.text_decoder((patches.roll(2, 0) if blind else patches)[:captioned], words)
@@ -190,16 +191,12 @@ def _score_contrast(hits: dict[str, list[float]], likeness: Tensor) -> None:
 
 
 @contextmanager
-def _fast_arithmetic(device: torch.device) -> Iterator[None]:
-    """bfloat16 where the device multiplies faster in it than in float32; weights stay in float32."""
-    if device.type == "cuda":
-        with torch.autocast("cuda", torch.bfloat16):
-            yield
-    elif torch.cpu._is_avx512_bf16_supported():
-        # the fused attention of the CPU is slower in bfloat16, backwards, than separate products
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            yield
-    else:
+def _plain_attention(device: torch.device) -> Iterator[None]:
+    """Fast arithmetic; where that is the CPU's, its fused attention is slower backwards than separate products."""
+    with (
+        fast_arithmetic(device) as fast,
+        sdpa_kernel(SDPBackend.MATH) if fast and device.type == "cpu" else nullcontext(),
+    ):
         yield
 
 
