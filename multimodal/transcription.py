@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 TRANSCRIBE = "Repeat after me in {language}:"
 TRANSLATE = "Translate the following sentence into {language}:"
-BATCH = 16  # pieces at once
+BATCH = 16  # pieces at once,
+BATCH_S = 240.0  # and so many seconds with their padding: an hour then takes no more memory than five minutes
 MAX_NEW_TOKENS = 448  # of a piece of at most a minute
 
 
@@ -42,11 +43,13 @@ def transcribe(
     translate: bool = False,
     words: bool = False,
     progress: bool = False,
+    max_new_tokens: int = MAX_NEW_TOKENS,
 ) -> Iterator[list[Segment]]:
     """The segments of each sound, in the order of the sounds, each when it is done.
 
     language: of the text wanted; words: tell when each was said; progress: show a bar over the seconds
-    done. Pieces of several sounds share a batch, and no more than a batch of them is in memory at once.
+    done; max_new_tokens: of a piece. Pieces of several sounds share a batch, and no more than a batch of them
+    is in memory at once.
 
     Raises MediaError for a sound that cannot be used, ValueError for an unknown language, or for words of
     an encoder that names no letters.
@@ -59,7 +62,7 @@ def transcribe(
     with tqdm(desc="transcribed", unit="s", unit_scale=True, disable=not progress) as bar:
 
         def write() -> None:
-            texts = _write(model, processor, system, [piece for _, piece in waiting])
+            texts = _write(model, processor, system, [piece for _, piece in waiting], max_new_tokens)
             for (number, piece), text in zip(waiting, texts, strict=True):
                 times = word_times(model, piece.samples, text, piece.start_s) if words else ()
                 segments[number].append(Segment(piece.start_s, piece.end_s, text, times))
@@ -69,9 +72,9 @@ def transcribe(
         for number, sound in enumerate(sounds):
             segments[number] = []
             for piece in cut_at_pauses(sound):
-                waiting.append((number, piece))
-                if len(waiting) == BATCH:
+                if waiting and not _fits(piece, [one for _, one in waiting]):
                     write()
+                waiting.append((number, piece))
             first_waiting = waiting[0][0] if waiting else number + 1
             yield from [segments.pop(done) for done in sorted(segments) if done < first_waiting]
         if waiting:
@@ -79,9 +82,19 @@ def transcribe(
         yield from [segments.pop(done) for done in sorted(segments)]
 
 
+def _fits(piece: "Piece", batch: Sequence["Piece"]) -> bool:
+    """Whether a batch takes one more piece: in their number, and in the seconds that all of them are padded to."""
+    longest = max(one.end_s - one.start_s for one in (piece, *batch))
+    return len(batch) < BATCH and (len(batch) + 1) * longest <= BATCH_S
+
+
 @torch.no_grad()
 def _write(
-    model: MultimodalLlama, processor: MultimodalLlamaProcessor, system: str, pieces: Sequence["Piece"]
+    model: MultimodalLlama,
+    processor: MultimodalLlamaProcessor,
+    system: str,
+    pieces: Sequence["Piece"],
+    max_new_tokens: int,
 ) -> list[str]:
     """The text of each piece, greedily, all in one batch."""
     conversations = [
@@ -93,6 +106,6 @@ def _write(
     ]
     inputs = processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    written = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+    written = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
     answers = written[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]
