@@ -1,0 +1,1 @@
+"""Data sets of others, in the layouts that they are published in."""
