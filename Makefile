@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: ask test lint
+.PHONY: ask demo test lint
 
 ask: .venv/.default  ## the main job: questions about a picture, answered by the nano model that ships here
 	$(BIN)/multimodal ask "How many things are there?" --image examples/scene.png
@@ -12,6 +12,9 @@ ask: .venv/.default  ## the main job: questions about a picture, answered by the
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png
 	$(BIN)/multimodal ask "Is there a blue square?" --image examples/scene.png
 	$(BIN)/multimodal ask "What does it say?" --image examples/sign.jpg
+
+demo: .venv/.demo  ## the page: see, speak and listen in a browser
+	$(BIN)/multimodal demo
 
 test: .venv/.all  ## the default tests: offline, on the CPU
 	$(BIN)/python -m pytest
@@ -25,9 +28,13 @@ lint: .venv/.lint
 	$(INSTALL) -e .
 	@touch $@
 
+.venv/.demo: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) -e '.[demo,voice,espeak]'
+	@touch .venv/.default $@
+
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) -e '.[train,eval,demo,voice,espeak,dev]'
-	@touch .venv/.default .venv/.lint $@
+	@touch .venv/.default .venv/.demo .venv/.lint $@
 
 .venv/.lint: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ruff

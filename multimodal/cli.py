@@ -1,4 +1,4 @@
-"""The command line: ask, chat, transcribe, translate, train, convert, info.
+"""The command line: ask, chat, transcribe, translate, demo, train, convert, info.
 
 Bad input ends in one line on the error stream, `error: ...`, and exit code 2. Libraries are imported
 where a command needs them.
@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -225,6 +226,34 @@ def _next_line(prompt: str) -> str | None:
         if prompt:
             typer.echo()  # the terminal's own prompt starts a line
         return None
+
+
+@app.command(epilog="Example: multimodal demo --port 7860. The page is then at http://127.0.0.1:7860")
+def demo(
+    model: Model = "nano",
+    host: Annotated[str, typer.Option(help="Who may come: this machine only; 0.0.0.0 is whoever reaches it.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="By default the first free one from 7860.", show_default=False)
+    ] = None,
+    share: Annotated[bool, typer.Option("--share", help="A public address, through gradio's relay.")] = False,
+    auth: Annotated[
+        str | None, typer.Option(metavar="NAME:PASSWORD", help="Ask visitors for these.", show_default=False)
+    ] = None,
+) -> None:
+    """Open a page where people see, speak and listen; Ctrl-C closes it."""
+    if find_spec("gradio") is None:
+        raise ValueError("the page needs gradio; it comes with: pip install 'multimodal-llama[demo]'")
+    name, _, password = (auth or "").partition(":")
+    if auth is not None and not (name and password):
+        raise ValueError("--auth is not NAME:PASSWORD; accepted: a name and a password with a colon between them")
+    from .demo.serve import opened_page
+
+    page = dict(name=model, host=host, port=port, share=share, auth=(name, password) if auth else None)
+    with opened_page(_load(model, None), **page) as address, suppress(KeyboardInterrupt):
+        typer.echo(f"The page is at {address} (Ctrl-C closes it)")
+        Event().wait()
 
 
 @app.command(epilog="Example: multimodal train nano --out runs/nano. It goes on where an earlier run stopped.")
