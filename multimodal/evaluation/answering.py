@@ -23,6 +23,7 @@ class Answers(Protocol):
     It may have besides:
     `load(item)`: opens the item's media. It is called from several threads, some batches ahead, and what it gives
         comes as a list to `answer(batch, loaded)`.
+    `prepare(items)`: called once with all items of a task, before the first batch of it.
     `refusal(task)`: why it cannot do a task, as a sentence; None if it can.
     """
 

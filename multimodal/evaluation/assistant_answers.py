@@ -13,6 +13,7 @@ from ..assistant import Assistant
 from ..transcription import TRANSCRIBE, TRANSLATE
 from .answering import Reply
 from .items import SPEECH_TASKS, Item
+from .voice_tasks import Judge, say_and_hear, voice_refusal, write_out
 
 # Paper 7.7: the two prompts of its picture and clip benchmarks. Nano's own questions are asked as they are.
 CHOOSE = "Select the correct answer from the following options: {question}"
@@ -27,8 +28,10 @@ class AssistantAnswers:
 
     def __init__(self, assistant: Assistant, max_new_tokens: int = MAX_NEW_TOKENS):
         self.assistant, self.max_new_tokens = assistant, max_new_tokens
+        self._judge: Judge | None = None
 
     def refusal(self, task: str) -> str | None:
+        """Why it cannot do a task."""
         config = self.assistant.model.config
         if task in SPEECH_TASKS and config.speech_config is None:
             return f"{task} needs ears, a speech encoder, which this model has not"
@@ -36,9 +39,12 @@ class AssistantAnswers:
             return f"{task} needs eyes, a picture encoder, which this model has not"
         if task == "video-qa" and config.video_config is None:
             return f"{task} needs a clip encoder, which this model has not"
-        if task in ("tts-intelligibility", "text-normalization"):
-            return f"{task} needs a voice, which this model has not"
-        return None
+        return voice_refusal(self.assistant, task)
+
+    def prepare(self, items: Sequence[Item]) -> None:
+        """What is needed once for all items of a task: a judge of speech knows all texts that may be said."""
+        if items[0].task == "tts-intelligibility":
+            self._judge = Judge(self.assistant, items)
 
     def load(self, item: Item) -> dict[str, Any]:
         """What the model takes of an item's media; no tokenizer runs here, since it is not for several threads."""
@@ -56,6 +62,10 @@ class AssistantAnswers:
     @torch.no_grad()
     def answer(self, batch: Sequence[Item], loaded: Sequence[dict[str, Any]]) -> list[Reply]:
         """A greedy answer to each item, all in one batch."""
+        if batch[0].task == "tts-intelligibility":
+            return say_and_hear(self.assistant, batch, self._judge)
+        if batch[0].task == "text-normalization":
+            return write_out(batch)
         started = time.perf_counter()
         model, tokenizer = self.assistant.model, self.assistant.processor.tokenizer
         rows = [self._ids(item, media.get("places", [])) for item, media in zip(batch, loaded, strict=True)]

@@ -32,9 +32,11 @@ class Processes:
         """What is inside is done by the first process, then by the others: files that it makes are then there."""
         if not self.leads:
             self.wait()
-        yield
-        if self.leads:
-            self.wait()
+        try:
+            yield
+        finally:
+            if self.leads:
+                self.wait()
 
 
 @contextmanager

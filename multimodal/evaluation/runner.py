@@ -68,6 +68,8 @@ def ask_all(
     mine = [at for at in range(processes.rank, len(batches), processes.count) if at not in done]
     total = sum(len(batches[at]) for at in range(processes.rank, len(batches), processes.count))
     first = total - sum(len(batches[at]) for at in mine)
+    if mine and hasattr(model, "prepare"):
+        model.prepare(items)
     bar = tqdm(total=total, initial=first, desc=name, unit="item", disable=None if processes.leads else True)
     loaded_batches = _loaded(model, [batches[at] for at in mine], workers)
     with AnswerLog(logs / f"{name}.{processes.rank}.jsonl") as log, bar, closing(loaded_batches):
