@@ -23,8 +23,31 @@ def read_frames(
     end_s: float | None,
     rate_hz: float | None,
 ) -> tuple[dict, np.ndarray]:
-    """Frames [F, H, W, 3] uint8, evenly spread, and their times; only what they need is decoded."""
-    reader = decord.VideoReader(path)
+    """Frames [F, H, W, 3] uint8, evenly spread, and their times; only what they need is decoded.
+
+    decord's threads lose packets of some VP9 files with hidden frames; a single thread reads these.
+    """
+    asked = (path, max_frames, longer_side_px, max_duration_s, start_s, end_s, rate_hz)
+    try:
+        return _read_frames(*asked, num_threads=0)
+    except decord.DECORDError as error:
+        if "Error sending packet" not in str(error):
+            raise
+        return _read_frames(*asked, num_threads=1)
+
+
+def _read_frames(
+    path: str,
+    max_frames: int,
+    longer_side_px: int,
+    max_duration_s: float,
+    start_s: float | None,
+    end_s: float | None,
+    rate_hz: float | None,
+    num_threads: int,
+) -> tuple[dict, np.ndarray]:
+    """As `read_frames`; num_threads as decord takes it, 0 for its own choice."""
+    reader = decord.VideoReader(path, num_threads=num_threads)
     if not len(reader):
         raise ValueError("no frame that can be decoded")
     spans = np.asarray(reader.get_frame_timestamp(np.arange(len(reader))))
@@ -37,7 +60,8 @@ def read_frames(
     height, width, _ = reader[0].shape
     shrink = longer_side_px / max(height, width)
     if shrink < 1:
-        reader = decord.VideoReader(path, width=max(1, round(width * shrink)), height=max(1, round(height * shrink)))
+        size = dict(width=max(1, round(width * shrink)), height=max(1, round(height * shrink)))
+        reader = decord.VideoReader(path, num_threads=num_threads, **size)
     return {"times_s": starts[chosen].tolist(), "duration_s": duration_s}, reader.get_batch(chosen).asnumpy()
 
 

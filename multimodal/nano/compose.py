@@ -1,5 +1,6 @@
 """Nano's composition: which facts its parts share, and how a run's folder becomes a model."""
 
+import json
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -9,12 +10,14 @@ from transformers import LlamaConfig
 from speech.conformer import SIZES as CONFORMERS
 from vision.encoder import SIZES
 
+from ..checkpoint import NANO, read_weights
 from ..config import MultimodalLlamaConfig, SpeechConfig, VideoConfig
 from ..model import MultimodalLlama
+from ..training.loop import write_atomically
 from .speech.letters import letters
 
 IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on has an image block before it
-VIDEO_LAYERS = (2, 4)  # before every second image block
+VIDEO_LAYERS = (2, 3, 4, 5)  # as many: what comes after what takes several looks
 
 
 def ears_config() -> SpeechConfig:
@@ -29,8 +32,8 @@ def ears_config() -> SpeechConfig:
 
 
 def video_config() -> VideoConfig:
-    """Nano's clips: 16 frames, which two aggregated ones tell of."""
-    return VideoConfig(width=192, layers=2, heads=6, mlp_ratio=2.0, frames_per_aggregate=8, max_frames=16)
+    """Nano's clips: 16 frames, which one aggregated one tells of, as in the paper's pre-training."""
+    return VideoConfig(width=192, layers=3, heads=6, mlp_ratio=2.0, frames_per_aggregate=16, max_frames=16)
 
 
 def nano_config(text_config: LlamaConfig, with_ears: bool = False, with_video: bool = False) -> MultimodalLlamaConfig:
@@ -66,6 +69,36 @@ def trunk_weights(run: Path) -> dict[str, Tensor]:
     return half_precise(
         {name.removeprefix("visual."): value for name, value in trained.items() if name.startswith("visual.")}
     )
+
+
+def picture_weights(run: Path) -> dict[str, Tensor]:
+    """What the picture stage trained, rounded; the trunk's running statistics, which it stores too, are the trunk's."""
+    trained = load_file(run / "image-adapter" / "final.safetensors")
+    return half_precise({name: value for name, value in trained.items() if not name.startswith("vision.trunk.")})
+
+
+def begin_with_shipped(run: Path) -> None:
+    """Put the shipped nano's core, trunk and picture adapter into a run as if it had trained them.
+
+    The tokenizer follows from the corpus, and is the shipped one.
+    """
+    weights = {
+        name: weight.float() if weight.is_floating_point() else weight for name, weight in read_weights(NANO).items()
+    }
+    steps = json.loads((NANO / "figures.json").read_text("utf-8"))["stages"]
+    renamed = {
+        "core": ("core.", "", ()),
+        "trunk": ("vision.trunk.", "visual.", ()),
+        "image-adapter": (("vision.", "image_projection.", "image."), None, "vision.trunk."),
+    }
+    for stage, (prefixes, new, besides) in renamed.items():
+        part = {
+            name if new is None else new + name.removeprefix(prefixes): weight
+            for name, weight in weights.items()
+            if name.startswith(prefixes) and not name.startswith(besides)
+        }
+        (run / stage).mkdir(parents=True, exist_ok=True)
+        write_atomically(part, run / stage / "final.safetensors", {"steps": str(steps[stage]["steps"])})
 
 
 def compose_nano(config: MultimodalLlamaConfig, run: Path) -> MultimodalLlama:

@@ -109,7 +109,7 @@ def sample_style(rng: random.Random, *scenes: Scene, held_out: bool = False) -> 
 def draw(scene: Scene, style: Style, width_px: int, height_px: int) -> Image.Image:
     """The scene as an RGB picture of the given size: equal arguments give equal pixels."""
     rng, noise = random.Random(style.seed), np.random.default_rng(style.seed)
-    ground = _PAINTERS[style.ground](style.ground_colours, width_px, height_px, noise)
+    ground = paint_ground(style, width_px, height_px, noise)
     scale = style.supersample
     canvas = ground.resize((width_px * scale, height_px * scale), Image.Resampling.NEAREST) if scale > 1 else ground
     brush = ImageDraw.Draw(canvas)
@@ -117,9 +117,14 @@ def draw(scene: Scene, style: Style, width_px: int, height_px: int) -> Image.Ima
         _draw_thing(brush, thing, style, canvas.size, rng)
     if scene.inscription:
         font, text, corner = _lay_out(scene, style, *canvas.size)
-        brush.text(corner, text, font=font, fill=_shade(scene.inscription.colour, style, rng), anchor="ls")
+        brush.text(corner, text, font=font, fill=shade(scene.inscription.colour, style, rng), anchor="ls")
     picture = canvas.reduce(scale) if scale > 1 else canvas
     return _degrade(picture, style, noise)
+
+
+def paint_ground(style: Style, width_px: int, height_px: int, noise: np.random.Generator) -> Image.Image:
+    """What the style's things stand on."""
+    return _PAINTERS[style.ground](style.ground_colours, width_px, height_px, noise)
 
 
 def letter_boxes(scene: Scene, style: Style, width_px: int, height_px: int) -> list[Box]:
@@ -153,7 +158,7 @@ def _lay_out(
     return font, text, (inscription.x * width - (left + right) / 2, inscription.y * height - (top + bottom) / 2)
 
 
-def _shade(name: str, style: Style, rng: random.Random) -> Colour:
+def shade(name: str, style: Style, rng: random.Random) -> Colour:
     """The named colour, somewhere between ours and the web's, a little lighter or darker."""
     towards, light = rng.random(), rng.uniform(0.92, 1.04)
     mixed = [a + (b - a) * towards for a, b in zip(COLOURS[name], _WEB_COLOURS[name], strict=True)]
@@ -181,20 +186,21 @@ def _draw_thing(
     x, y, radius = thing.x * size[0] - 0.5, thing.y * size[1] - 0.5, thing.radius * side
     turn = math.radians(rng.uniform(-style.rotation, style.rotation))
     build = rng.random()  # arm width of a cross, points of a star, hole of a ring
-    fill = _unnamed(style, rng) if thing.colour == OTHER else _shade(thing.colour, style, rng)
+    fill = _unnamed(style, rng) if thing.colour == OTHER else shade(thing.colour, style, rng)
     if style.outline:
-        edge = (0, 0, 0) if rng.random() < 0.4 and thing.colour != "black" else _edge_of(fill)
-        _paint(brush, thing.shape, x, y, radius, turn, build, edge, style.outline)
+        edge = (0, 0, 0) if rng.random() < 0.4 and thing.colour != "black" else edge_of(fill)
+        paint_shape(brush, thing.shape, x, y, radius, turn, build, edge, style.outline)
         radius *= 1 - style.outline
-    _paint(brush, thing.shape, x, y, radius, turn, build, fill, 0.0)
+    paint_shape(brush, thing.shape, x, y, radius, turn, build, fill, 0.0)
 
 
-def _edge_of(fill: Colour) -> Colour:
+def edge_of(fill: Colour) -> Colour:
+    """The colour of an outline around this one."""
     red, green, blue = (level + 60 if max(fill) < 60 else round(level * 0.6) for level in fill)
     return red, green, blue
 
 
-def _paint(
+def paint_shape(
     brush: ImageDraw.ImageDraw,
     shape: str,
     x: float,

@@ -160,26 +160,11 @@ def ask_all(
 @torch.no_grad()
 def _ask_batch(assistant: Assistant, sheets: Sequence[Sheet], files: list[bytes]) -> list[str]:
     model, processor = assistant.model, assistant.processor
-    owner = torch.tensor([at for at, sheet in enumerate(sheets) for _ in sheet.questions], device=model.device)
-    prompts = processor.tokenizer.apply_chat_template(
-        [
-            [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question.text}]}]
-            for sheet in sheets
-            for question in sheet.questions
-        ],
-        chat_template=processor.chat_template,
-        add_generation_prompt=True,
-        tokenize=True,
-        sanitize_control_tokens=True,
-        padding=True,
-        tokenizer_kwargs={"padding_side": "left"},
-        return_dict=True,
-        return_tensors="pt",
-    ).to(model.device)
+    prompts, owner = rows_of(assistant, [sheet.questions for sheet in sheets], "image")
     ids = prompts["input_ids"]
     pictures = {name: value.to(model.device) for name, value in processor.pictures(files).items()}
     one_each = torch.full((len(files), 1), processor.image_token_id, device=model.device)
-    memory = _for_rows(model.look(one_each, **pictures), owner, (ids == processor.image_token_id).int().argmax(1))
+    memory = for_rows(model.look(one_each, **pictures), owner, (ids == processor.image_token_id).int().argmax(1))
     written = model.generate(
         ids,
         attention_mask=prompts["attention_mask"],
@@ -190,7 +175,30 @@ def _ask_batch(assistant: Assistant, sheets: Sequence[Sheet], files: list[bytes]
     return processor.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
 
 
-def _for_rows(memory: ImageMemory, owner: torch.Tensor, start: torch.Tensor) -> ImageMemory:
+def rows_of(
+    assistant: Assistant, asked: Sequence[Sequence[Question]], medium: str
+) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Prompts of all questions, each about one picture or clip (`medium`), and which one: owner [B]."""
+    processor, device = assistant.processor, assistant.model.device
+    prompts = processor.tokenizer.apply_chat_template(
+        [
+            [{"role": "user", "content": [{"type": medium}, {"type": "text", "text": question.text}]}]
+            for questions in asked
+            for question in questions
+        ],
+        chat_template=processor.chat_template,
+        add_generation_prompt=True,
+        tokenize=True,
+        sanitize_control_tokens=True,
+        padding=True,
+        tokenizer_kwargs={"padding_side": "left"},
+        return_dict=True,
+        return_tensors="pt",
+    ).to(device)
+    return prompts, torch.tensor([at for at, questions in enumerate(asked) for _ in questions], device=device)
+
+
+def for_rows(memory: ImageMemory, owner: torch.Tensor, start: torch.Tensor) -> ImageMemory:
     """Rows that each see one picture, picture `owner` [B] of the memory, from position `start` [B] on."""
     first = memory.first[owner]
     keys, values = (tuple(x[owner] for x in side) for side in (memory.keys, memory.values))

@@ -1,0 +1,298 @@
+"""Stage `video`: the temporal aggregator and the video blocks learn; everything that was there before is frozen.
+
+A row is a clip and several questions, each in a branch of its own, as in the picture stage. Projection and
+blocks begin as copies of the picture adapter's, so that a clip is at first the mean of its frames as pictures.
+Besides the answers, the memory learns to tell of each place what passed there: our choice, which teaches the
+aggregator in few steps. Every other clip is shown backwards, and told so.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LlamaConfig, PreTrainedTokenizerFast
+
+from adapters.memory import Memory
+
+from ...image_memory import remembered
+from ...model import MultimodalLlama
+from ...training.arithmetic import fast_arithmetic
+from ...training.loop import Schedule
+from ..clips import Film, played_backwards, share_of
+from ..compose import compose_nano, nano_config, picture_weights
+from ..film_features import SeenClip, SeenClips
+from ..scenes import COLOURS, SHAPES
+from ..text.clips import ACTIONS, DIRECTIONS, ClipScene, ask_about_clip
+from ..text.tokenizer import ConversationEncoder
+
+CLIPS = 6144  # of the training set
+HELD_OUT_CLIPS = 128
+CLIPS_A_STEP = 8
+QUESTIONS_A_CLIP = 10
+TOKENS_A_ROW = 180
+STORY_WEIGHT = 0.5
+FACTS = {  # what the memory of a place tells of the thing that passed there; 0: nothing did, or no such fact
+    "colour": tuple(COLOURS),
+    "shape": SHAPES,
+    "action": ACTIONS,
+    "detail": (*DIRECTIONS, *COLOURS),
+    "order": ("first", "second", "third"),
+}
+
+
+@dataclass(frozen=True)
+class ClipRow:
+    """A clip as it is shown, what passed each of its places, and questions in branches: 0 is what all see."""
+
+    features: Tensor  # [F, N, D]
+    times_s: Tensor  # [F]
+    story: Tensor  # [facts, N - 1], int64: -100 where two things passed, or none
+    ids: list[int]
+    branch: list[int]
+    position: list[int]
+    answers: list[tuple[int, int]]
+    kinds: list[str]
+
+
+class ClipStudent(nn.Module):
+    """The composed nano, and a head that tells what passed each place; the head does not outlive the training."""
+
+    def __init__(self, nano: MultimodalLlama):
+        super().__init__()
+        self.nano = nano
+        self.story = nn.Linear(nano.config.text_config.hidden_size, sum(1 + len(names) for names in FACTS.values()))
+
+
+class SeenAlready:
+    """Stands for the picture encoder where tiles are its features already, one tile a frame."""
+
+    max_tiles = 1
+
+    def __call__(self, tiles: Tensor, tiles_per_picture: Tensor, aspect_ids: Tensor) -> Memory:
+        return Memory(tiles, torch.ones(tiles.shape[:2], dtype=torch.bool, device=tiles.device))
+
+
+class VideoStage:
+    """What is trained on clips; see `multimodal.training.loop.Stage`."""
+
+    name = "video"
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        core_config: LlamaConfig,
+        run: Path,
+        steps: int = 5000,
+        seed: int = 0,
+        clips: int = CLIPS,
+        held_out_clips: int = HELD_OUT_CLIPS,
+    ):
+        torch.manual_seed(seed)
+        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, muon_lr=1.2e-3, warmup_steps=100)
+        nano = compose_nano(nano_config(core_config, with_video=True), run)
+        nano.load_state_dict(picture_weights(run), strict=False)
+        nano.requires_grad_(False)
+        begin_as_pictures(nano)
+        for part in (nano.video_encoder, nano.video):
+            part.requires_grad_(True)
+        self.model = ClipStudent(nano)
+        self.clips = SeenClips(run / self.name / "clips", clips, seed)
+        self.held_out_clips = SeenClips(run / self.name / "held out clips", held_out_clips, seed, held_out=True)
+        self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
+        self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        self._prefix, self._turn = self._template()
+        self._held_out: list[ClipRow] = []
+
+    def see_clips(self) -> None:
+        """What this stage trains and is measured on, made where it is not there yet."""
+        frames = self.model.nano.config.video_config.max_frames
+        self.model.eval()
+        for clips in (self.held_out_clips, self.clips):
+            clips.write(self.model.nano, frames)
+
+    def _template(self) -> tuple[list[int], Callable[[str], list[int]]]:
+        """The ids before a clip's question, and those from a question up to its answer."""
+        asked = self._encoder.conversation([("user", ""), ("assistant", "")]).ids
+        first = asked.index(self._end_of_turn)
+        before, between = asked[:first], asked[first:-1]
+        clip = self.model.nano.config.video_token_id
+        return [*before, clip], lambda text: [*self._encoder.text(text), *between]
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        rng = random.Random(f"video {self.seed} {step}")
+        return self._collate([self.row(self.clips[rng.randrange(self.clips.number)], rng) for _ in range(CLIPS_A_STEP)])
+
+    def row(self, seen: SeenClip, rng: random.Random, may_turn: bool = True) -> ClipRow:
+        """Random questions about a clip; in training half of the clips run backwards."""
+        scene, film, features, times_s = seen.film.scene, seen.film, seen.features, seen.times_s
+        backwards = played_backwards(scene) if may_turn and rng.random() < 0.5 else None
+        if backwards:
+            scene, features, times_s = backwards, features.flip(0), times_s.max() - times_s.flip(0)
+        story = told_by_place(film, scene, len(features), bool(backwards))
+        ids, branch, answers, kinds = list(self._prefix), [0] * len(self._prefix), [], []
+        position = list(range(len(ids)))
+        for number, question in enumerate(ask_about_clip(scene, rng, QUESTIONS_A_CLIP)):
+            if len(ids) > TOKENS_A_ROW:
+                break
+            turn = self._turn(question.text)
+            added = [*turn, *self._encoder.text(question.answer), self._end_of_turn]
+            answers.append((len(ids) + len(turn), len(ids) + len(added)))
+            position += range(len(self._prefix), len(self._prefix) + len(added))
+            branch += [number + 1] * len(added)
+            kinds.append(question.kind)
+            ids += added
+        return ClipRow(features, times_s, story, ids, branch, position, answers, kinds)
+
+    def _collate(self, rows: list[ClipRow]) -> dict[str, Tensor]:
+        def padded(lists: list[list[int]], value: int) -> Tensor:
+            return pad_sequence([torch.tensor(one) for one in lists], batch_first=True, padding_value=value)
+
+        ids = padded([row.ids for row in rows], self._pad)
+        at, targets, weights, answer, answers = [], [], [], [], 0
+        for number, row in enumerate(rows):
+            for start, stop in row.answers:
+                at += range(number * ids.shape[1] + start - 1, number * ids.shape[1] + stop - 1)
+                targets += row.ids[start:stop]
+                weights += [(stop - start) ** -0.5] * (stop - start)
+                answer += [answers] * (stop - start)
+                answers += 1
+        return {
+            "ids": ids,
+            "branch": padded([row.branch for row in rows], -1),
+            "position": padded([row.position for row in rows], 0),
+            "features": torch.cat([row.features for row in rows]).float(),
+            "frames": torch.tensor([len(row.features) for row in rows]),
+            "times_s": torch.cat([row.times_s for row in rows]),
+            "story": torch.stack([row.story for row in rows]),
+            "at": torch.tensor(at),
+            "targets": torch.tensor(targets),
+            "weights": torch.tensor(weights),
+            "answer": torch.tensor(answer),
+        }
+
+    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
+        with fast_arithmetic(batch["features"].device):
+            logits, memory = self._answer_logits(batch)
+        logits, memory = logits.float(), Memory(memory.x.float(), memory.keep)
+        nll = F.cross_entropy(logits, batch["targets"], reduction="none")
+        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
+        story = self._story_loss(memory, batch["story"])
+        answers = (nll * batch["weights"]).sum() / batch["weights"].sum()
+        return answers + STORY_WEIGHT * story, {
+            "accuracy": right,
+            "answers": answers.item(),
+            "story": story.item(),
+        }
+
+    def _story_loss(self, memory: Memory, story: Tensor) -> Tensor:
+        """Cross-entropy of what passed each place; the first place of an aggregate is the frame's own, and no place."""
+        facts, places = story.shape[1:]
+        x = memory.x[:, : places + 1][:, 1:]  # of a clip's first aggregate, which all 16 frames belong to
+        told = self.model.story(x).split([1 + len(names) for names in FACTS.values()], -1)
+        losses = [F.cross_entropy(one.flatten(0, 1), story[:, at].flatten()) for at, one in enumerate(told)]
+        return torch.stack(losses).sum() / facts
+
+    def _answer_logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Memory]:
+        """Logits [A, V] at the positions before answer tokens, and the clips' memory."""
+        nano, branch = self.model.nano, batch["branch"]
+        ones = torch.ones_like(batch["frames"])
+        memory = nano.video_encoder(SeenAlready(), batch["features"], batch["frames"], ones, batch["times_s"])
+        clips = [clip[kept] for clip, kept in zip(*memory, strict=True)]
+        is_clip = batch["ids"] == nano.config.video_token_id
+        own = (branch[:, None] == branch[:, :, None]) | (branch[:, None] == 0)
+        causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
+        h, _ = nano.run_layers(
+            batch["ids"],
+            None,
+            (own & causal).unsqueeze(1),
+            position_ids=batch["position"],
+            use_cache=False,
+            video_memory=remembered(clips, is_clip, nano.video.values()),
+        )
+        return nano.core.lm_head(h.flatten(0, 1)[batch["at"]]), memory
+
+    @torch.no_grad()
+    def evaluate(self) -> dict[str, float]:
+        """Exact match of greedy answers about held-out clips, by kind."""
+        if not self._held_out:
+            rng = random.Random("video held out")
+            clips = [self.held_out_clips[at] for at in range(self.held_out_clips.number)]
+            self._held_out = [self.row(clip, rng, may_turn=False) for clip in clips]
+        right = self.exact_answers(self._held_out)
+        hits = [hit for kind, hits in right.items() if kind != "describe clip" for hit in hits]
+        return {"all": sum(hits) / len(hits)} | {kind: sum(hits) / len(hits) for kind, hits in sorted(right.items())}
+
+    @torch.no_grad()
+    def exact_answers(self, rows: list[ClipRow]) -> dict[str, list[bool]]:
+        """For each kind, which answers greedy decoding gives exactly: each token the likeliest after the right ones."""
+        device, right = self.model.nano.device, defaultdict(list)
+        for start in range(0, len(rows), CLIPS_A_STEP):
+            part = rows[start : start + CLIPS_A_STEP]
+            batch = {name: tensor.to(device) for name, tensor in self._collate(part).items()}
+            wrong = self._answer_logits(batch)[0].argmax(-1) != batch["targets"]
+            for at, kind in enumerate(kind for row in part for kind in row.kinds):
+                right[kind].append(not wrong[batch["answer"] == at].any().item())
+        return right
+
+
+@torch.no_grad()
+def begin_as_pictures(nano: MultimodalLlama) -> None:
+    """Blocks as those for pictures in the same places, and a memory that is the mean of the frames' own."""
+    for layer, block in nano.video.items():
+        block.load_state_dict(nano.image[layer].state_dict())
+    encoder = nano.video_encoder
+    encoder.project.load_state_dict(nano.image_projection.state_dict())
+    encoder.out.weight.copy_(torch.eye(len(encoder.out.weight)))
+    nn.init.zeros_(encoder.out.bias)
+    nn.init.normal_(encoder.time.linear.weight, std=0.02)
+    for layer in encoder.aggregator.layers:
+        for last in (layer.out, layer.mlp[-1]):
+            last.weight.mul_(0.3)
+
+
+def told_by_place(film: Film, scene: ClipScene, frames: int, backwards: bool, side: int = 8) -> Tensor:
+    """For each of side x side patches, what passed there: [facts, patches], numbered from 1 in `FACTS`.
+
+    A patch that nothing passed has 0 for its colour and nothing to tell else (-100), one that several things
+    passed nothing at all. `scene` is the film's own, or its reverse where it is shown backwards.
+    """
+    passed: dict[int, set[int]] = defaultdict(set)
+    centre = (torch.arange(side) + 0.5) / side
+    longer = max(film.width_px, film.height_px)
+    wide, high = film.width_px / longer, film.height_px / longer  # of the tile, which they fill from the top left
+    shown = torch.linspace(0, film.frames - 1, frames).round().long().tolist()
+    for at, path in enumerate(film.paths):
+        for pose in (path.at(share_of(film, frame)) for frame in shown):
+            if pose is None:
+                continue
+            x, y, reach = pose.x * wide, pose.y * high, pose.radius * min(wide, high) + 0.25 / side
+            near = (centre - x).square() + (centre[:, None] - y).square() < reach**2
+            for place in near.flatten().nonzero().flatten().tolist():
+                passed[place].add(at)
+    story = torch.full((len(FACTS), side * side), -100)
+    story[0] = 0
+    told = [_facts(actor, scene) for actor in _in_order_of_paths(scene, len(scene.events), backwards)]
+    for place, things in passed.items():
+        story[:, place] = told[next(iter(things))] if len(things) == 1 else -100
+    return story
+
+
+def _in_order_of_paths(scene: ClipScene, events: int, backwards: bool) -> list:
+    """The actors as the film has them: what is shown backwards has its events in reverse."""
+    actors = list(scene.actors)
+    return actors[:events][::-1] + actors[events:] if backwards else actors
+
+
+def _facts(actor, scene: ClipScene) -> Tensor:
+    order = scene.events.index(actor) + 1 if actor in scene.events else 0
+    values = (actor.colour, actor.shape, actor.action, actor.detail)
+    numbers = [
+        1 + names.index(value) if value else 0 for names, value in zip(list(FACTS.values())[:-1], values, strict=True)
+    ]
+    return torch.tensor([*numbers, order])
