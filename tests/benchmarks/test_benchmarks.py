@@ -8,8 +8,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import cold_start, picture_preparation, picture_question, text_only
+from benchmarks import cold_start, picture_preparation, picture_question, speech_memory, speech_rtf, text_only
+from benchmarks.hearing import load_hearing
 from benchmarks.measure import in_turns, peak_memory, ratio, row
+from multimodal.config import SpeechConfig
+from tests.multimodal.tiny_assistant import save, tiny_assistant
 
 TINY = picture_question.Shapes(
     text_width=32,
@@ -113,3 +116,36 @@ def test_cold_start(capsys):
     assert set(printed(capsys)) == {"process"}
     with pytest.raises(subprocess.CalledProcessError):
         cold_start.run((sys.executable, "-S", "-c", "raise SystemExit(2)"))
+
+
+EARS = SpeechConfig(
+    encoder_keywords=dict(num_mels=80, width=16, layers=1, heads=2, ffn_dim=24, kernel=7),
+    adapter_keywords=dict(width=16, num_heads=2, ffn_dim=24),
+)
+
+
+def test_speech_rtf(capsys, monkeypatch):
+    monkeypatch.setattr(speech_rtf, "BATCH", 2)
+    monkeypatch.setattr(speech_rtf, "LONG", 2)
+    assistant = tiny_assistant(speech_config=EARS)
+    speech_rtf.compare(assistant, 1, 2)
+    assert {"phrases", "nearly 30 s"} <= set(printed(capsys))
+    sounds = speech_rtf.some_sounds(assistant, 3)
+    assert len(sounds.sounds) == 3 and sounds.seconds == sum(len(one) / rate for one, rate in sounds.sounds)
+    texts = speech_rtf.ours(assistant, sounds)
+    assert [len(text) for text in texts] == [sounds.tokens] * 3  # a letter a token, none ends early
+    assert speech_rtf.write_by_whisper(speech_rtf.whisper(assistant), sounds) == sounds.tokens
+
+
+def test_both_sides_of_speech_rtf_have_as_many_parameters():
+    assistant = load_hearing("nano")
+    theirs, model = speech_rtf.whisper(assistant).model, assistant.model
+    for ours, whispers in (((model.speech, model.speech_adapter), theirs.encoder), ((model.core,), theirs.decoder)):
+        assert speech_rtf.count(whispers) == pytest.approx(speech_rtf.count(*ours), rel=0.01)
+
+
+@pytest.mark.slow
+def test_speech_memory(capsys, tmp_path):
+    model = str(save(tiny_assistant(speech_config=EARS), tmp_path / "model"))
+    speech_memory.compare(model, 10, 30)
+    assert set(printed(capsys)) == {"whole process", "above its imports"}
