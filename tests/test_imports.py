@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {
     "vision": ({"adapters"}, {"torch", "torchvision", "open_clip", "PIL", "numpy", "einops"}),
     "video": ({"adapters", "vision"}, {"torch", "torchvision", "decord", "numpy", "einops"}),
     "speech": ({"adapters"}, {"torch", "torchaudio", "soundfile", "transformers", "numpy", "einops"}),
-    "tts": (set(), {"torch", "num2words", "babel"}),
+    "tts": (set(), {"torch", "safetensors", "num2words", "babel"}),
     "multimodal": ({"adapters", "vision", "video", "speech", "tts"}, None),
 }
 LLAMA_INTERNALS = "transformers.models.llama"

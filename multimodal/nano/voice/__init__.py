@@ -1,0 +1,1 @@
+"""What nano's voice is trained on."""

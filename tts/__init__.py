@@ -1,0 +1,1 @@
+"""From written text to sound while the text is still being written."""
