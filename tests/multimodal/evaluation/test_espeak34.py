@@ -1,0 +1,149 @@
+"""What the harness builds itself: held out, the same each time, whole files, used again."""
+
+import random
+
+import pytest
+import soundfile
+import torch
+from PIL import Image
+
+from multimodal.evaluation import espeak34
+from multimodal.evaluation.data import open_dataset
+from multimodal.languages import LANGUAGES, find_language
+from multimodal.nano.speech.rooms import Room
+from multimodal.nano.speech.utterances import sample_utterance
+from multimodal.nano.speech.voices import HELD_OUT_VARIANTS
+from multimodal.nano.text.phrases import CODES, is_held_out, say_all
+from speech.audio import open_sound
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_a_smaller_set_is_the_beginning_of_a_larger_one_whatever_the_languages(cache):
+    few = open_dataset("asr", None, ["Hindi"], 2, cache=cache)
+    more = open_dataset("asr", None, ["fr", "hi"], 3, cache=cache)
+    assert [one for one in more if one.language == "Hindi"][:2] == list(few)
+    assert [one.language for one in more] == ["French"] * 3 + ["Hindi"] * 3
+    other = open_dataset("asr", None, ["Hindi"], 2, seed=1, cache=cache)
+    assert {one.references for one in few}.isdisjoint(one.references for one in other)
+
+
+def test_another_cache_gets_the_same_sounds(cache, tmp_path):
+    for one, two in zip(
+        open_dataset("asr", None, ["Thai"], 2, cache=cache),
+        open_dataset("asr", None, ["th"], 2, cache=tmp_path),
+        strict=True,
+    ):
+        assert one.audio.read_bytes() == two.audio.read_bytes()
+        assert one.id == two.id and one.audio.name == two.audio.name
+
+
+def test_sounds_are_made_once_and_whole(cache, monkeypatch):
+    first = open_dataset("asr", None, ["Dutch"], 2, cache=cache)
+    made = first.items[0].audio.stat().st_mtime_ns
+    first.items[1].audio.unlink()
+    again = open_dataset("asr", None, ["Dutch"], 2, cache=cache)
+    assert again.items == first.items
+    assert again.items[0].audio.stat().st_mtime_ns == made
+    first.items[1].audio.unlink()
+    write = soundfile.write
+
+    def killed(part, *arguments, **options):
+        write(part, *arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(soundfile, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        open_dataset("asr", None, ["Dutch"], 2, cache=cache)
+    assert not first.items[1].audio.exists()
+    assert not list(first.items[1].audio.parent.glob("*.part"))
+
+
+def test_every_utterance_is_held_out_and_different():
+    for code, some in espeak34.utterances("phrase", LANGUAGES, espeak34.UTTERANCES_A_LANGUAGE, 0).items():
+        assert len({one.text for one in some}) == espeak34.UTTERANCES_A_LANGUAGE
+        assert all(one.language == code and is_held_out(one.items) for one in some)
+
+
+def test_voices_are_held_out_and_the_same_with_noise():
+    one = sample_utterance(random.Random(0), held_out=True, kind="mixed")
+    clean, noisy = (espeak34.recording(one, noisy, "x") for noisy in (False, True))
+    assert {voice.variant for voice in clean.voices} <= set(HELD_OUT_VARIANTS)
+    assert clean.voices == noisy.voices
+    assert (clean.room.noise, noisy.room.snr_db) == ("none", 10.0) and noisy.room.noise in ("white", "pink")
+
+
+def test_noise_is_10_db_below_the_speech(cache):
+    for task, name in (("asr", "Hindi"), ("code-switch", "Czech")):
+        pairs = [open_dataset(task, data, [name], 3, cache=cache) for data in ("espeak34", "espeak34-noise10")]
+        for clean, noisy in zip(*pairs, strict=True):
+            assert (clean.id, clean.references) == (noisy.id, noisy.references)
+            speech, both = (open_sound(one.audio).samples for one in (clean, noisy))
+            gain = (speech * both).sum() / speech.square().sum()  # each is brought to the same peak
+            inside = slice(round(0.2 * 16_000), len(speech) - round(0.2 * 16_000))
+            ratio = (gain * speech)[inside].square().mean() / (both - gain * speech).square().mean()
+            assert 10 * torch.log10(ratio) == pytest.approx(10, abs=0.6)
+
+
+def test_translations_are_of_what_is_transcribed(cache):
+    heard = open_dataset("asr", None, ["Greek"], 2, cache=cache)
+    into = open_dataset("ast-into-english", None, ["Greek"], 2, cache=cache)
+    assert [one.audio for one in heard] == [one.audio for one in into]
+    english = open_dataset("asr", None, ["English"], 2, cache=cache)
+    out = open_dataset("ast-from-english", None, ["Greek", "Thai"], 2, cache=cache)
+    assert [one.audio for one in english] * 2 == [one.audio for one in out]
+    said = espeak34.utterances("phrase", [find_language("el"), find_language("en")], 2, 0)
+    assert [one.references for one in into] == [(say_all(one.items, "en"),) for one in said["el"]]
+    assert [one.references for one in out] == [
+        (say_all(one.items, code),) for code in ("el", "th") for one in said["en"]
+    ]
+
+
+def test_all_languages_are_those_that_a_task_has(cache):
+    assert {one.language for one in open_dataset("asr", None, (), 1, cache=cache)} == {one.name for one in LANGUAGES}
+    assert len(espeak34.languages_of("ast-into-english")) == len(CODES) - 1
+    with pytest.raises(ValueError, match="espeak34 has no ast-into-english for English; accepted: Arabic"):
+        open_dataset("ast-into-english", None, ["English"], 1, cache=cache)
+    with pytest.raises(ValueError, match="no spoken-qa for French; accepted: English"):
+        open_dataset("spoken-qa", None, ["French"], 1, cache=cache)
+
+
+def test_a_sentence_that_switches_names_both_languages(cache):
+    for one in open_dataset("code-switch", None, ["Polish"], 3, cache=cache):
+        assert one.extra["languages"][0] == one.language == "Polish"
+        assert one.extra["languages"][1] != "Polish"
+
+
+def test_spoken_questions_are_the_written_ones_about_the_same_pictures(cache):
+    spoken, written = (open_dataset(task, None, (), 4, cache=cache) for task in ("spoken-qa", "image-qa"))
+    for heard, read in zip(spoken, written, strict=True):
+        assert (heard.id, heard.image, heard.references, heard.prompt) == (read.id, read.image, read.references, None)
+        assert heard.extra["transcript"] == read.prompt.replace("colour", "color")
+        assert heard.extra["metric"] == read.extra["metric"] == "exact"
+        assert open_sound(heard.audio).seconds == pytest.approx(heard.extra["duration_s"], abs=1e-3)
+        Image.open(read.image).load()
+    assert written.name == "nano-pictures held out, seed 0"
+
+
+def test_clips_are_files_with_questions(cache):
+    pytest.importorskip("multimodal.nano.clips")
+    clips = open_dataset("video-qa", None, (), 4, cache=cache)
+    assert len(clips) == 4 and len({one.id for one in clips}) == 4
+    assert all(one.video.stat().st_size > 500 and one.references[0] for one in clips)
+
+
+def test_texts_to_say_are_different_and_several_kinds(cache):
+    texts = [one.prompt for one in open_dataset("tts-intelligibility", None, cache=cache)]
+    assert len(set(texts)) == 60
+    assert any(" on the left" in text for text in texts) and any(text.count(" ") == 0 for text in texts)
+
+
+def test_a_recording_is_named_after_all_that_makes_it(tmp_path):
+    one = sample_utterance(random.Random(1), held_out=True, kind="phrase")
+    recording = espeak34.recording(one, False, "x")
+    louder = espeak34.Recording(one, recording.voices, Room(**{**vars(recording.room), "peak": 0.25}))
+    assert recording.file(tmp_path) == recording.file(tmp_path) != louder.file(tmp_path)
+    assert open_sound(louder.file(tmp_path)).samples.abs().max() == pytest.approx(0.25, abs=1e-3)
