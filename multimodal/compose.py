@@ -18,6 +18,7 @@ from .config import MultimodalLlamaConfig, SpeechConfig, VisionConfig, every_fou
 from .convert.published import Published, is_core, load_tokenizer, open_published
 from .model import MultimodalLlama
 from .processor import processor_of
+from .voice import Voice
 
 # Facts of a core that whatever was trained around it depends on.
 _MUST_AGREE = (
@@ -34,6 +35,7 @@ def compose(
     text: str | Path,
     vision: str | Path | None = None,
     speech: str | Path | None = None,
+    voice: Voice | str | Path | None = None,
     *,
     device: str | torch.device | None = None,
     device_map: str | dict | None = None,
@@ -51,6 +53,7 @@ def compose(
     model whose core is taken. vision: a Llama 3.2 Vision, a folder of our adapters (for clips too, if they
     are), or a ViT of open_clip (then with fresh adapters, closed gates, to be trained). speech: an
     Ultravox, a folder of our adapters, or a Whisper or w2v-BERT encoder (then with a fresh adapter).
+    voice: a text-to-audio model of the library, a folder with a voice of ours, or a `Voice`.
     tokenizer: by default that of `text`.
     device, dtype: as in `load`; device_map, quantization_config and offload_folder go to the library and
     concern the core.
@@ -79,7 +82,7 @@ def compose(
         model.load_later(lambda model: _attach(model, beside, dtype))
     words = load_tokenizer(tokenizer, **hub) if tokenizer is not None else core_part.tokenizer()
     _set_generation(model, core_part, words)
-    return Assistant(model.eval(), processor_of(config, words, seeing.pictures if seeing else {}))
+    return Assistant(model.eval(), processor_of(config, words, seeing.pictures if seeing else {}), voice, **hub)
 
 
 def _load_core(part: Published, config: LlamaConfig, dtype: torch.dtype, placed: dict) -> LlamaForCausalLM:

@@ -109,6 +109,11 @@ def _read(model: MultimodalLlama, context: Context, sampling: Sampling, media: d
     return token
 
 
+def is_end(model: MultimodalLlama, token: int) -> bool:
+    """Whether a token ends an answer."""
+    return token in _end_tokens(model)
+
+
 def _end_tokens(model: MultimodalLlama) -> set[int]:
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
