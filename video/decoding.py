@@ -23,7 +23,7 @@ def read_frames(
     end_s: float | None,
     rate_hz: float | None,
 ) -> tuple[dict, np.ndarray]:
-    """Frames [F, H, W, 3] uint8, evenly spread, and their times; only what they need is decoded.
+    """Frames [F, H, W, 3] uint8, evenly spread, their times, and the size they are to have; no more is decoded.
 
     decord's threads lose packets of some VP9 files with hidden frames; a single thread reads these.
     """
@@ -57,12 +57,23 @@ def _read_frames(
     if not 0 < duration_s <= max_duration_s:
         raise ValueError(f"a duration of {duration_s:g} s")
     chosen = choose(starts, duration_s, max_frames, start_s, end_s, rate_hz)
-    height, width, _ = reader[0].shape
-    shrink = longer_side_px / max(height, width)
-    if shrink < 1:
-        size = dict(width=max(1, round(width * shrink)), height=max(1, round(height * shrink)))
-        reader = decord.VideoReader(path, num_threads=num_threads, **size)
-    return {"times_s": starts[chosen].tolist(), "duration_s": duration_s}, reader.get_batch(chosen).asnumpy()
+    height, width = reader[0].shape[:2]
+    shrink = min(1.0, longer_side_px / max(height, width))
+    size = max(1, round(height * shrink)), max(1, round(width * shrink))
+    decoded = decodable(*size)
+    if decoded != (height, width):
+        reader = decord.VideoReader(path, num_threads=num_threads, height=decoded[0], width=decoded[1])
+    facts = {"times_s": starts[chosen].tolist(), "duration_s": duration_s, "size": size}
+    return facts, reader.get_batch(chosen).asnumpy()
+
+
+def decodable(height: int, width: int) -> tuple[int, int]:
+    """The least size from this one on, sides in proportion, that decord gives whole.
+
+    It takes the padding of rows to 32 pixels for a fourth channel where that is a third of the width.
+    """
+    padded = -(-width // 32) * 32
+    return (height, width) if 3 * padded < 4 * width else (max(1, round(height * padded / width)), padded)
 
 
 def choose(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from adapters.media import MediaError, Source, read_source
 
@@ -86,7 +87,10 @@ def read_clip(
     with _file_of(source, limits) as (name, path):
         facts, data = _decode(name, path, "frames", limits, longer_side_px=limits.longer_side_px, **asked)
     frames = torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(facts["shape"])
-    return Clip(frames.movedim(-1, 1).contiguous(), torch.tensor(facts["times_s"]), facts["duration_s"])
+    frames = frames.movedim(-1, 1).contiguous()
+    if frames.shape[2:] != tuple(facts["size"]):
+        frames = functional.interpolate(frames, facts["size"], mode="bilinear", antialias=True)
+    return Clip(frames, torch.tensor(facts["times_s"]), facts["duration_s"])
 
 
 def read_sound_track(source: Source, *, limits: ClipLimits = DEFAULT_LIMITS) -> tuple[Tensor, int]:

@@ -1,5 +1,6 @@
 """Real clips, encoded for the tests: frame number n is grey, 5 n bright, so that a frame tells which one it is."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -46,3 +47,16 @@ def write_clip(
 def numbers_of(frames) -> list[int]:
     """Which frames these are."""
     return [round(level / STEP) for level in frames.float().mean((1, 2, 3)).tolist()]
+
+
+def rotated(data: bytes, degrees: int) -> bytes:
+    """An MP4 file whose frames a player turns clockwise by so much: the matrix of its first track says so."""
+    one, last = 1 << 16, 1 << 30
+    matrix = {
+        0: (one, 0, 0, 0, one),
+        90: (0, one, 0, -one, 0),
+        180: (-one, 0, 0, 0, -one),
+        270: (0, -one, 0, one, 0),
+    }[degrees]
+    at = data.index(b"tkhd") + 44
+    return data[:at] + struct.pack(">9i", *matrix, 0, 0, 0, last) + data[at + 36 :]

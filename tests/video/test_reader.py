@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from adapters.media import MediaError
-from tests.video.clip_files import STEP, numbers_of, write_clip
+from tests.video.clip_files import STEP, numbers_of, rotated, write_clip
 from video.reader import ClipLimits, read_clip, read_sound_track
 
 
@@ -80,6 +80,55 @@ def test_bytes_and_streams_are_read_as_the_file_is(clip):
 def test_large_frames_are_shrunk_and_keep_their_shape(folder):
     path = write_clip(folder / "large.mp4", size=(640, 360), number=3)
     assert read_clip(path, limits=ClipLimits(longer_side_px=128)).frames.shape == (3, 3, 72, 128)
+
+
+@pytest.mark.parametrize("longer_side_px", [1120, 64], ids=["as it is", "shrunk"])
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_a_rotated_file_comes_upright(folder, degrees, longer_side_px):
+    path, picture = folder / "corners.mp4", np.zeros((120, 160, 3), np.uint8)
+    picture[:60, :80], picture[:60, 80:], picture[60:, 80:] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=10)
+        video.width, video.height, video.pix_fmt = 160, 120, "yuv420p"
+        for _ in range(4):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(video.encode())
+    read = read_clip(rotated(path.read_bytes(), degrees), limits=ClipLimits(longer_side_px=longer_side_px))
+    expected = torch.from_numpy(np.rot90(picture, -degrees // 90).copy()).movedim(-1, 0)
+    height, width = read.frames.shape[2:]
+    assert width / height == pytest.approx(expected.shape[2] / expected.shape[1]) and max(height, width) <= 160
+    for down, right in ((1, 1), (1, 3), (3, 1), (3, 3)):
+        found = read.frames[0, :, height * down // 4, width * right // 4]
+        turned = expected[:, expected.shape[1] * down // 4, expected.shape[2] * right // 4]
+        assert (found.int() - turned.int()).abs().max() < 12
+
+
+@pytest.mark.parametrize("size", [(72, 128), (48, 36), (40, 40), (20, 90)])
+def test_narrow_frames_are_whole(folder, size):
+    """decord takes the padding of their rows for a fourth channel."""
+    path = write_clip(folder / "narrow.mp4", size=size, number=12)
+    read = read_clip(path, max_frames=4)
+    assert read.frames.shape == (4, 3, *size[::-1]) and numbers_of(read.frames) == [0, 4, 7, 11]
+    large = write_clip(folder / "narrow when shrunk.mp4", size=(270, 480), number=3)
+    assert read_clip(large, limits=ClipLimits(longer_side_px=128)).frames.shape == (3, 3, 128, 72)
+
+
+def test_vp9_with_hidden_frames_is_read(folder):
+    """Packets that decord's threads lose, as encoders in a hurry write them."""
+    path, rng = folder / "hidden.webm", np.random.default_rng(0)
+    still = rng.integers(40, 200, (138, 104, 3), np.uint8)
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libvpx-vp9", rate=7, options={"deadline": "realtime", "cpu-used": "8"})
+        video.width, video.height, video.pix_fmt = 104, 138, "yuv420p"
+        for n in range(78):
+            frame = still.copy()
+            frame[40:60, n : n + 20] = 250
+            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        out.mux(video.encode())
+    read = read_clip(path, max_frames=16)
+    assert len(read.frames) == 16 and read.times_s.tolist() == pytest.approx(
+        [round(n * 77 / 15) / 7 for n in range(16)], abs=0.05
+    )
 
 
 def test_one_frame_is_a_clip(folder):
