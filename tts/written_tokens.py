@@ -32,6 +32,11 @@ class Splitter:
         self._run, self._kind, self._start = "", "", 0
         self._place, self._spaced = 0, False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a token has begun that the next sign may still belong to."""
+        return bool(self._run)
+
     def push(self, text: str) -> list[WrittenToken]:
         """The tokens that are complete now. A run of letters or digits is complete when another sign follows."""
         done: list[WrittenToken] = []

@@ -17,7 +17,7 @@ from tts.written_tokens import DIGITS, WrittenToken, split
 
 from .written_frames import FRAMES, LEADS, TAILS, WORDS
 
-NUM_TRAINED, NUM_HELD_OUT = 56_000, 6_000
+NUM_TRAINED, NUM_HELD_OUT = 56_000, 5_000
 _OUTSIDE = {"name", "ruler", "part", "doing"}  # categories that nano's core does not know
 
 Form = tuple[tuple[str, str], ...]  # parts of a written form, each with its rule

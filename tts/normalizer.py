@@ -1,0 +1,234 @@
+"""Text normalisation as the text comes: an LSTM that names the rule for each written token (paper, section 3).
+
+It sees three tokens to the right and attends to the core's states of the text so far; those of core tokens
+stand at the written token in which they end, told by places of characters. T written tokens, S core tokens.
+Sizes, hashed features, and that attention comes before the LSTM are our choice.
+"""
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .rule_stream import RuleStream
+from .rules import CONTINUE, LABELS, Sayer
+from .spoken_numbers import numbers_of
+from .written_tokens import DIGITS, LETTERS, SIGN, Splitter, WrittenToken, in_ascii_digits
+
+RIGHT_CONTEXT = 3  # tokens
+LEFT_CONTEXT = 16  # tokens back whose core states are attended to
+LONGEST_SPAN = 12  # tokens; a longer one is cut, so that speech cannot be held up for good
+_WORDS, _AFFIXES, _SHAPES = 1024, 512, 64  # rows of the table of features
+_KINDS = (LETTERS, DIGITS, SIGN)
+_FITS = {  # what a token of each kind may be tagged with, besides "continue" and "verbatim"
+    LETTERS: "abbreviation|other abbreviation|letters|roman|roman ordinal|address|money",
+    DIGITS: """cardinal|ordinal|day|digits|year|decade|date|time|duration|ratio|range|score|minus|out of|money|measure|
+        decimal|version|fraction|phone""",
+    SIGN: "silent|symbol|money|cardinal|measure|decimal|phone",
+}
+
+
+class Normalizer(nn.Module):
+    """The tagger.
+
+    core_dim: width of the core's states, 0 for a tagger without them. both_ways: a bidirectional LSTM, which
+    needs the whole text. dim: width of the LSTM; embed_dim: of a token's features; heads, head_dim: of the
+    attention.
+    """
+
+    def __init__(
+        self, core_dim: int, dim: int = 128, embed_dim: int = 56, heads: int = 4, head_dim: int = 16, both_ways=False
+    ):
+        super().__init__()
+        self.core_dim, self.heads, self.both_ways = core_dim, heads, both_ways
+        self.features = nn.Embedding(_WORDS + 2 * _AFFIXES + _SHAPES, embed_dim)
+        self.look = nn.Linear((1 + RIGHT_CONTEXT) * embed_dim, dim)
+        if core_dim:
+            self.states_norm = nn.LayerNorm(core_dim)
+            self.q = nn.Linear(dim, heads * head_dim)
+            self.k = nn.Linear(core_dim, heads * head_dim)
+            self.v = nn.Linear(core_dim, heads * head_dim)
+            self.out = nn.Linear(heads * head_dim, dim)
+            self.offsets = nn.Parameter(torch.zeros(heads, LEFT_CONTEXT + RIGHT_CONTEXT))
+        width = dim * 5 // 8 if both_ways else dim  # about as many weights either way
+        self.lstm = nn.LSTM(dim, width, batch_first=True, bidirectional=both_ways)
+        self.head = nn.Linear(width * (1 + both_ways), len(LABELS))
+        self.register_buffer("fits", _fitting(), persistent=False)
+
+    def forward(self, ids: Tensor, keep: Tensor, states: Tensor | None = None, owners: Tensor | None = None) -> Tensor:
+        """Logits [B, T, labels] of whole texts.
+
+        ids [B, T, 5] from `token_ids`; keep [B, T]: true where there is a token. states [B, S, D] of the core and
+        owners [B, S]: the token in which each core token ends; padding has owners beyond T + RIGHT_CONTEXT.
+        """
+        x = self._embed(ids) * keep[..., None]
+        x = F.pad(x, (0, 0, 0, RIGHT_CONTEXT)).unfold(1, 1 + RIGHT_CONTEXT, 1)  # [B, T, E, 1 + R]
+        x = F.gelu(self.look(x.transpose(2, 3).flatten(2)))
+        if self.core_dim:
+            x = x + self.attend(x, states, owners, torch.arange(ids.shape[1], device=ids.device))
+        if self.both_ways:
+            lengths = keep.sum(1).cpu()
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            y, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True, total_length=ids.shape[1])
+        else:
+            y, _ = self.lstm(x)
+        return self.logits(y, ids)
+
+    def logits(self, y: Tensor, ids: Tensor) -> Tensor:
+        """y [B, T, W] -> logits [B, T, labels], those that do not fit the kind of the token left out."""
+        return self.head(y).masked_fill(~self.fits[ids[..., 4]], -1e4)
+
+    def attend(self, x: Tensor, states: Tensor, owners: Tensor, places: Tensor) -> Tensor:
+        """What tokens x [B, T, D] at places [T] take from states [B, S, C] that end in the tokens owners [B, S].
+
+        A token sees the states that end in it, in the LEFT_CONTEXT tokens before it and the RIGHT_CONTEXT after.
+        Besides, there is nothing to see: a key and a value of zeros, so that a token without states is defined.
+        """
+        states = self.states_norm(states)
+        q, k, v = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.q(x), self.k(states), self.v(states))
+        )
+        offset = owners[:, None, :] - places[None, :, None]  # [B, T, S]
+        seen = (offset > -LEFT_CONTEXT) & (offset <= RIGHT_CONTEXT)
+        bias = self.offsets[:, (offset + LEFT_CONTEXT - 1).clamp(0, LEFT_CONTEXT + RIGHT_CONTEXT - 1)].transpose(0, 1)
+        bias = F.pad(bias.masked_fill(~seen[:, None], float("-inf")), (1, 0))
+        y = F.scaled_dot_product_attention(q, F.pad(k, (0, 0, 1, 0)), F.pad(v, (0, 0, 1, 0)), attn_mask=bias)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        return self.features(ids[..., :4]).sum(-2)
+
+    def step(self, window: Tensor, states: Tensor, owners: Tensor, place: int, memory: tuple) -> tuple[Tensor, tuple]:
+        """One token: window [1 + R, E] of embedded tokens -> logits [labels] before the fit, the LSTM's memory."""
+        x = F.gelu(self.look(window.flatten()))[None, None]
+        if self.core_dim:
+            x = x + self.attend(x, states[None], owners[None], torch.tensor([place], device=x.device))
+        return self.lstm(x, memory)
+
+    def start(self, language: str) -> "SpokenStream | RuleStream":
+        """Ready for the first piece of a text. The tagger's language is English; others are said by rules alone.
+
+        Raises ValueError for a language that is not among the 34, and for a tagger that reads both ways.
+        """
+        numbers_of(language)
+        if self.both_ways:
+            raise ValueError("a tagger that reads both ways needs the whole text; it cannot be started")
+        return SpokenStream(self, language) if language == "en" else RuleStream(language)
+
+
+class SpokenStream:
+    """The spoken form of one text that comes in pieces. Any way to cut the text gives what the whole gives."""
+
+    def __init__(self, model: Normalizer, language: str):
+        self._model, self._splitter, self._sayer = model, Splitter(), Sayer(language)
+        self._tokens: list[WrittenToken] = []  # those of the open span, and those without a label yet
+        self._first, self._labelled = 0, 0  # the number of the first of them; how many tokens have a label
+        self._rule = ""
+        weight = model.head.weight
+        self._embedded = weight.new_zeros(0, model.features.embedding_dim)  # of the tokens without a label
+        self._ids: list[Tensor] = []
+        self._states = weight.new_zeros(0, model.core_dim)
+        self._owners = torch.zeros(0, dtype=torch.long, device=weight.device)
+        zeros = weight.new_zeros(1, 1, model.lstm.hidden_size)
+        self._memory = (zeros, zeros)
+
+    @torch.no_grad()
+    def push(self, text: str, hidden: Tensor | None = None) -> str:
+        """The text of one core token and its state [D] -> what is now certain to be said, often "".
+
+        A core token may be a part of a character: its text is then "", and the last part brings the character.
+        """
+        model = self._model
+        if (hidden is None) == bool(model.core_dim) or (hidden is not None and hidden.shape != (model.core_dim,)):
+            found = None if hidden is None else tuple(hidden.shape)
+            raise ValueError(f"found hidden {found}; this tagger takes {(model.core_dim,) if model.core_dim else None}")
+        self._take(self._splitter.push(text))
+        if hidden is not None:
+            owner = self._first + len(self._tokens) - (not self._splitter.is_open)
+            self._states = torch.cat([self._states, hidden[None].to(self._states)])
+            self._owners = torch.cat([self._owners, self._owners.new_tensor([owner])])
+        return self._label(self._first + len(self._tokens) - RIGHT_CONTEXT)
+
+    @torch.no_grad()
+    def flush(self) -> str:
+        """What was still open; the stream has ended."""
+        self._take(self._splitter.flush())
+        spoken = self._label(self._first + len(self._tokens))
+        return spoken + self._close(len(self._tokens))
+
+    def _take(self, tokens: Sequence[WrittenToken]) -> None:
+        if tokens:
+            ids = token_ids(tokens).to(self._embedded.device)
+            self._ids += list(ids)
+            self._embedded = torch.cat([self._embedded, self._model._embed(ids)])
+            self._tokens += tokens
+
+    def _label(self, until: int) -> str:
+        """Label the tokens before the number `until`, and say the spans that end there."""
+        spoken = ""
+        while self._labelled < until:
+            here = self._labelled - self._first
+            window = self._embedded[: 1 + RIGHT_CONTEXT]
+            window = F.pad(window, (0, 0, 0, 1 + RIGHT_CONTEXT - len(window)))
+            seen = self._owners > self._labelled - LEFT_CONTEXT
+            self._states, self._owners = self._states[seen], self._owners[seen]
+            y, self._memory = self._model.step(window, self._states, self._owners, self._labelled, self._memory)
+            label = LABELS[int(self._model.logits(y, self._ids.pop(0)[None, None])[0, 0].argmax())]
+            self._embedded = self._embedded[1:]
+            self._labelled += 1
+            if label != CONTINUE or not self._rule or here >= LONGEST_SPAN:
+                spoken += self._close(here)
+                self._rule = label
+        return spoken
+
+    def _close(self, length: int) -> str:
+        """Say the open span, the first tokens of those that are kept."""
+        span, self._tokens = self._tokens[:length], self._tokens[length:]
+        self._first += len(span)
+        return self._sayer.say(span, self._rule) if span else ""
+
+
+def token_ids(tokens: Sequence[WrittenToken]) -> Tensor:
+    """Features of tokens [T, 5]: rows of the table for word, beginning, end and shape, and the kind."""
+    return torch.tensor([_ids_of(token) for token in tokens], dtype=torch.long).view(-1, 5)
+
+
+def owners_of(tokens: Sequence[WrittenToken], ends: Sequence[int]) -> list[int]:
+    """For each core token, which ends before the place ends[i], the last token that has begun there; -1 for none."""
+    starts = [token.start for token in tokens]
+    return [bisect_left(starts, end) - 1 for end in ends]
+
+
+def _ids_of(token: WrittenToken) -> tuple[int, int, int, int, int]:
+    text = in_ascii_digits(token.text).lower()
+    if token.kind == DIGITS:
+        word = text if len(text) < 3 else f"{len(text)} {text[:2]}"
+        shape = min(len(text), 6) + 6 * (text[0] == "0")
+    else:
+        word = text
+        cased = token.text[0].isupper() + token.text.isupper() + 2 * (len(token.text) == 1)
+        shape = 13 + cased if token.kind == LETTERS else 20
+    shape = 2 * shape + token.spaced
+    rows = (
+        _hash(word, _WORDS),
+        _WORDS + _hash(word[:3], _AFFIXES),
+        _WORDS + _AFFIXES + _hash(word[-3:], _AFFIXES),
+        _WORDS + 2 * _AFFIXES + shape,
+    )
+    return (*rows, _KINDS.index(token.kind))
+
+
+def _hash(text: str, rows: int) -> int:
+    return zlib.crc32(text.encode("utf-8", "replace")) % rows
+
+
+def _fitting() -> Tensor:
+    """fits [kinds, labels]: which labels a token of each kind may have."""
+    table = torch.zeros(len(_KINDS), len(LABELS), dtype=torch.bool)
+    for kind, rules in _FITS.items():
+        for rule in (CONTINUE, "verbatim", *(rule.strip() for rule in rules.split("|"))):
+            table[_KINDS.index(kind), LABELS.index(rule)] = True
+    return table

@@ -1,0 +1,48 @@
+"""`spoken_form` for a text that comes in pieces: the same words, as soon as no later sign can change them."""
+
+from .guesses import guess
+from .rules import Sayer, spans
+from .spoken_numbers import numbers_of
+from .written_tokens import DIGITS, LETTERS, SIGN, Splitter, WrittenToken
+
+_ENDS_A_CLAUSE = "。、，！？；："  # in scripts that write no spaces
+
+
+class RuleStream:
+    """The spoken form of one text by rules alone, in any of the 34 languages; ValueError for another one.
+
+    A text is cut before a word that follows a space and a word or sign; no rule reaches over such a place. What
+    stands between two cuts, at most a number with all that belongs to it, is held back.
+    """
+
+    def __init__(self, language: str):
+        numbers_of(language)
+        self._language = language
+        self._splitter, self._sayer = Splitter(), Sayer(language)
+        self._tokens: list[WrittenToken] = []
+        self._before: list[WrittenToken] = []  # the word before them, which a reading may hang on
+
+    def push(self, text: str, hidden: object = None) -> str:
+        """A piece of the text -> what is now certain to be said, often "". The core's state is not used."""
+        self._tokens += self._splitter.push(text)
+        cuts = [at for at in range(1, len(self._tokens)) if self._is_cut(at)]
+        return self._say(cuts[-1]) if cuts else ""
+
+    def flush(self) -> str:
+        """What was still held back; the stream has ended."""
+        self._tokens += self._splitter.flush()
+        return self._say(len(self._tokens))
+
+    def _is_cut(self, at: int) -> bool:
+        token, last = self._tokens[at], self._tokens[at - 1]
+        if token.kind != LETTERS or not (token.spaced or last.text in _ENDS_A_CLAUSE):
+            return False
+        after_number = at > 1 and self._tokens[at - 2].kind == DIGITS
+        return last.kind == SIGN or (last.kind == LETTERS and not after_number)
+
+    def _say(self, until: int) -> str:
+        tokens, self._tokens = self._tokens[:until], self._tokens[until:]
+        labels = guess([*self._before, *tokens], self._language)[len(self._before) :]
+        if tokens:
+            self._before = tokens[-1:] if tokens[-1].kind == LETTERS else []
+        return "".join(self._sayer.say(tokens[first:last], labels[first]) for first, last in spans(labels))
