@@ -119,7 +119,7 @@ def test_vp9_with_hidden_frames_is_read(folder):
     still = rng.integers(40, 200, (138, 104, 3), np.uint8)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libvpx-vp9", rate=7, options={"deadline": "realtime", "cpu-used": "8"})
-        video.width, video.height, video.pix_fmt = 104, 138, "yuv420p"
+        video.width, video.height, video.pix_fmt, video.bit_rate = 104, 138, "yuv420p", 60_000
         for n in range(78):
             frame = still.copy()
             frame[40:60, n : n + 20] = 250
