@@ -1,4 +1,4 @@
-"""The command line: ask, chat, transcribe, translate, demo, train, convert, info.
+"""The command line: ask, chat, speak, transcribe, translate, demo, train, convert, evaluate, info.
 
 Bad input ends in one line on the error stream, `error: ...`, and exit code 2. Libraries are imported
 where a command needs them.
@@ -17,8 +17,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .cli_evaluate import evaluate_model
+from .cli_loading import load_model, quiet_libraries
+from .cli_options import (
+    AsJson,
+    AsJsonLines,
+    Language,
+    MaxNewTokens,
+    Model,
+    Pitch,
+    Play,
+    Rate,
+    Seed,
+    Speaker,
+    SpeakTo,
+    System,
+    Temperature,
+    Timestamps,
+    TopP,
+    Voice,
+)
+from .cli_voice import ask_aloud, checked, speak_text
+
 if TYPE_CHECKING:
-    from .assistant import Assistant, Chat
+    from .assistant import Chat
 
 # What training imports and the default installation lacks.
 TRAINING_NEEDS = (
@@ -57,24 +79,11 @@ class _OneLineErrors(TyperGroup):
 app = typer.Typer(
     name="multimodal",
     cls=_OneLineErrors,
-    help="A frozen Llama 3 with eyes and ears: ask about pictures, clips and speech.",
+    help="A frozen Llama 3 with eyes, ears and a voice: ask about pictures, clips and speech, and hear the answer.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[str, typer.Option(help="'nano', which ships inside, a folder, or a hub id.")]
-System = Annotated[str | None, typer.Option(help="A system prompt.", show_default=False)]
-MaxNewTokens = Annotated[int, typer.Option(help="Cut the answer after this many tokens.")]
-Temperature = Annotated[float, typer.Option(help="0 takes the likeliest token; above, tokens are drawn.")]
-TopP = Annotated[float, typer.Option(help="Draw from the likeliest tokens that make up this share.")]
-Seed = Annotated[int | None, typer.Option(help="Draw the same tokens every time.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-AsJsonLines = Annotated[bool, typer.Option("--json", help="Print one JSON object a file, with its segments and times.")]
-Timestamps = Annotated[
-    bool,
-    typer.Option(help="A line a word (a piece between pauses, where the model cannot tell): start, end in seconds."),
-]
 
 
 def _version(wanted: bool) -> None:
@@ -96,7 +105,7 @@ def _main(
         typer.echo(context.get_help())
 
 
-@app.command(epilog='Example: multimodal ask "How many circles are there?" --image scene.png')
+@app.command(epilog='Example: multimodal ask "How many circles are there?" --image scene.png --speak answer.wav')
 def ask(
     question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
     image: Annotated[list[str], typer.Option(metavar="FILE", help="A picture; may be given again.")] = [],  # noqa: B006
@@ -111,20 +120,38 @@ def ask(
     temperature: Temperature = 0.0,
     top_p: TopP = 1.0,
     seed: Seed = None,
+    speak: SpeakTo = None,
+    play: Play = False,
+    voice: Voice = None,
+    language: Language = "English",
+    speaker: Speaker = None,
+    rate: Rate = 1.0,
+    pitch: Pitch = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question, written or spoken, about pictures, clips or neither; the answer is printed as it comes."""
-    assistant = _load(model, seed)
+    aloud = speak is not None or play
+    how = {"language": language, "speaker": speaker, "rate": rate, "pitch": pitch}
+    if aloud:
+        checked(speak, how)  # before a model is loaded
+    assistant = load_model(model, seed, voice)
     sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     about = dict(image=image or None, audio=audio or None, video=video or None, system=system)
     about |= dict(start_s=start, end_s=end, sound=sound)
+    if aloud:
+        ask_aloud(assistant, question, about | sampling, how, speak, play, {"model": model} if as_json else None)
+        return
     if as_json:
         answer = assistant.ask(question, **about, **sampling)
-        typer.echo(json.dumps({"model": model, **asdict(answer)}))
+        told = {name: value for name, value in asdict(answer).items() if value is not None}
+        typer.echo(json.dumps({"model": model, **told}))
         return
     for event in assistant.stream(question, **about, **sampling):
         typer.echo(event.text, nl=False)
     typer.echo()
+
+
+app.command("speak", epilog='Example: multimodal speak "It is Monday." --rate 0.9 --out monday.wav')(speak_text)
 
 
 @app.command(epilog="Example: multimodal transcribe *.wav --language Hindi --json")
@@ -154,7 +181,7 @@ def translate(
 def _write_down(files: list[str], language: str, translate: bool, timestamps: bool, model: str, as_json: bool) -> None:
     from .transcription import transcribe as write
 
-    assistant = _load(model, None)
+    assistant = load_model(model, None)
     # words of a translation were never said
     words = timestamps and not translate and assistant.model.speech_letters is not None
     made_of = assistant.model, assistant.processor
@@ -180,7 +207,7 @@ def chat(
     seed: Seed = None,
 ) -> None:
     """Talk with a model that remembers the conversation; questions are lines of the standard input."""
-    assistant = _load(model, seed)
+    assistant = load_model(model, seed)
     conversation, media = assistant.chat(system), {}
     sampling = dict(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p)
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
@@ -251,7 +278,7 @@ def demo(
     from .demo.serve import opened_page
 
     page = dict(name=model, host=host, port=port, share=share, auth=(name, password) if auth else None)
-    with opened_page(_load(model, None), **page) as address, suppress(KeyboardInterrupt):
+    with opened_page(load_model(model, None), **page) as address, suppress(KeyboardInterrupt):
         typer.echo(f"The page is at {address} (Ctrl-C closes it)")
         Event().wait()
 
@@ -294,8 +321,13 @@ def convert(
     """Write a published model in our layout, or one of ours in the hub's."""
     from .convert.write import convert as write
 
-    _quiet_libraries()
+    quiet_libraries()
     typer.echo(write(source, dest, to))
+
+
+app.command("evaluate", epilog="Example: multimodal evaluate asr image-qa --languages hi,fr --out runs/hi-fr")(
+    evaluate_model
+)
 
 
 @app.command(epilog="Example: multimodal info nano")
@@ -309,7 +341,7 @@ def info(
     """
     from .info import read_info, show
 
-    _quiet_libraries()
+    quiet_libraries()
     found = read_info(model)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
@@ -317,27 +349,6 @@ def info(
     from rich.console import Console
 
     show(found, Console(markup=False, highlight=False))
-
-
-def _load(model: str, seed: int | None) -> "Assistant":
-    import torch
-
-    from .assistant import load
-
-    _quiet_libraries()
-    if seed is not None:
-        torch.manual_seed(seed)
-    return load(model)
-
-
-def _quiet_libraries() -> None:
-    """What libraries say on the way is turned off; downloads keep their progress bars."""
-    import huggingface_hub.utils
-    import transformers.utils.logging
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    huggingface_hub.utils.enable_progress_bars()
 
 
 def _print_error(error: Exception) -> None:
