@@ -21,6 +21,7 @@ from .compose import compose_nano, half_precise, nano_config
 from .stages.core import CoreStage, core_config
 from .stages.ears import BestRqStage, SpellingStage
 from .stages.image_adapter import ImageAdapterStage
+from .stages.normalizer import VARIANTS, NormalizerStage
 from .stages.speech_adapter import SpeechAdapterStage
 from .stages.tokenizer import train_tokenizer
 from .stages.trunk import TrunkStage
@@ -61,6 +62,11 @@ def _train_speech_adapter(out: Path, device: str, num_workers: int) -> None:
     train(SpeechAdapterStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
 
 
+def _train_voice_normalizer(out: Path, device: str, num_workers: int) -> None:
+    for name in VARIANTS:  # the tagger, and the two that it is measured against
+        train(NormalizerStage(name, out), out, device, num_workers=num_workers)
+
+
 def _train_tokenizer(out: Path, device: str, num_workers: int) -> None:
     train_tokenizer(out)
 
@@ -73,6 +79,7 @@ STAGES: dict[str, Callable[[Path, str, int], None]] = {
     "best-rq": _train_best_rq,
     "speech-encoder": _train_speech_encoder,
     "speech-adapter": _train_speech_adapter,
+    "voice-normalizer": _train_voice_normalizer,
 }
 
 
