@@ -11,7 +11,6 @@ from safetensors import safe_open
 from tts.normalizer import Normalizer
 from tts.rules import LABELS
 
-
 WEIGHTS = Path(__file__).parents[1] / "weights"
 WEIGHTS_FILE, CONFIG_FILE = "voice_normalizer.safetensors", "voice_normalizer.json"
 PREFIX = "normalizer."
