@@ -25,6 +25,12 @@ def is_table(folder: Path, published: Published) -> bool:
     return published.hub_item is not None and next(folder.rglob("*.parquet"), None) is not None
 
 
+def has_table(published: Published, asked: Asked) -> bool:
+    """Whether the folder has a parquet file of the configuration for what is asked."""
+    config = published.hub_config(asked)
+    return any(config in _words(file.relative_to(asked.folder)) for file in asked.folder.rglob("*.parquet"))
+
+
 def read_hub(published: Published, place: str, asked: Asked, cache: Path) -> Iterator[Item]:
     """The items of a language; media go to files in the cache, named after what is in them."""
     split = published.hub_splits.get(asked.split, asked.split)

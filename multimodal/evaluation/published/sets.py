@@ -55,6 +55,7 @@ class Published:
     hub_splits: Mapping[str, str] = field(default_factory=dict)
     hub_item: Callable[[HubRow, Asked], Item | None] | None = None
     hub_columns: Callable[[Asked], tuple[str, ...]] = lambda asked: ()
+    places: Callable[[Asked], tuple[str, ...]] = lambda asked: (asked.code, f"*/{asked.code}")  # where a language lies
     from_english: tuple[str, ...] | None = None  # of the codes, those that there is a translation into; None: all
 
     def languages(self, task: str, wanted: Sequence[Language]) -> tuple[Language, ...]:
@@ -82,7 +83,7 @@ def read_published(
     cache: Path,
 ) -> list[Item]:
     """At most `limit` items of each language, from a folder, or from the hub where the place is no folder."""
-    from .hub import is_table, read_hub
+    from .hub import has_table, is_table, read_hub
 
     items: list[Item] = []
     languages = published.languages(task, wanted)
@@ -90,8 +91,9 @@ def read_published(
     on_hub = is_table(folder, published) if folder.is_dir() else _is_hub_id(place, published)
     for language in languages:
         asked = Asked(folder, task, split, language, published.codes)
-        if not wanted and not on_hub and len(languages) > 1 and not _has(published, asked):
-            continue  # of a data set of many languages a user may have some
+        if not wanted and len(languages) > 1 and folder.is_dir():
+            if not (has_table if on_hub else _has)(published, asked):
+                continue  # of a data set of many languages a user may have some
         found: Iterable[Item] = read_hub(published, place, asked, cache) if on_hub else published.read(asked)
         items += islice(found, limit)
     if not items:
@@ -100,12 +102,8 @@ def read_published(
 
 
 def _has(published: Published, asked: Asked) -> bool:
-    """Whether the folder has anything named as the data set names the language."""
-    code = asked.code
-    names = (code, f"*/{code}", f"mls_{code}*", f"*/mls_{code}*")
-    if asked.task == "ast-from-english":
-        names = (f"**/covost_v2.en_{code}.*", code, f"*/{code}")
-    return any(next(asked.folder.glob(name), None) for name in names)
+    """Whether the folder has what the data set calls the language."""
+    return any(next(asked.folder.glob(place), None) for place in published.places(asked))
 
 
 def _is_hub_id(place: str, published: Published) -> bool:

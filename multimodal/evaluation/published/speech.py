@@ -53,8 +53,7 @@ def _fleurs(asked: Asked) -> Iterator[Item]:
 
 def _covost(asked: Asked) -> Iterator[Item]:
     """Beside Common Voice's clips of the spoken language: covost_v2.de_en.test.tsv, or one table with all splits."""
-    from_english = asked.task == "ast-from-english"
-    source, target = ("en", asked.code) if from_english else (asked.code, "en")
+    source, target = _covost_pair(asked)
     folder, pair = find(asked.folder, source, f"cv-corpus-*/{source}"), f"covost_v2.{source}_{target}"
     table = find(folder, f"{pair}.{asked.split}.tsv", f"{pair}.tsv")
     for row in rows_of(table, ("path", "translation")):
@@ -63,6 +62,10 @@ def _covost(asked: Asked) -> Iterator[Item]:
         sound = media(_with_ending(folder / "clips" / row["path"]), table)
         name = f"{pair}/{row['path']}"
         yield Item(name, asked.task, asked.language.name, None, (row["translation"],), audio=sound)
+
+
+def _covost_pair(asked: Asked) -> tuple[str, str]:
+    return ("en", asked.code) if asked.task == "ast-from-english" else (asked.code, "en")
 
 
 def _with_ending(path: Path) -> Path:
@@ -155,11 +158,12 @@ SETS = (
         "de/covost_v2.de_en.test.tsv (or de/covost_v2.de_en.tsv with a column split) and Common Voice's de/clips",
         _covost,
         "fixie-ai/covost2",
-        lambda asked: f"en_{asked.code}" if asked.task == "ast-from-english" else f"{asked.code}_en",
+        lambda asked: "_".join(_covost_pair(asked)),
         {"dev": "validation"},
         _covost_hub,
         _columns("id", "translation"),
-        from_english=_COVOST_FROM_ENGLISH,
+        lambda asked: (f"**/covost_v2.{'_'.join(_covost_pair(asked))}.*",),
+        _COVOST_FROM_ENGLISH,
     ),
     Published(
         "mls",
@@ -173,6 +177,7 @@ SETS = (
         {},
         _spoken_row("id", "transcript"),
         _columns("id", "transcript"),
+        lambda asked: (f"mls_{asked.code}", f"mls_{asked.code}_opus"),
     ),
     Published(
         "voxpopuli",
