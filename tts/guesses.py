@@ -35,6 +35,7 @@ _PATTERNS = tuple(
         ("range", rf"{_N}[-–]{_N}"),
     )
 )
+_SIGNED = re.compile(r"[-−+]\d+(?:[.,]\d+)?(?![\d\w/:-])")
 _CENTURIES = re.compile(r"(?:1[1-9]|20)\d\d")
 
 
@@ -59,6 +60,8 @@ def _at(tokens: Sequence[WrittenToken], at: int, language: str) -> tuple[str, in
         return _number(tokens, at, text, ends, language)
     if token.kind == LETTERS:
         return _word(tokens, at)
+    if (token.spaced or at == 0) and (found := _SIGNED.match(text)) and found.end() in ends:
+        return "decimal" if "." in found[0] or "," in found[0] else "cardinal", ends[found.end()]
     if token.text in SIGNS:
         return "symbol", 1
     return ("silent" if unicodedata.category(token.text[0]) in ("So", "Sk", "Cn", "Me") else "verbatim"), 1

@@ -173,11 +173,11 @@ def _measure(text: str, language: str) -> str | None:
 
 
 def _decimal(text: str, language: str) -> str | None:
-    found = re.fullmatch(r"([-−]?)(\d.*)", text)
+    found = re.fullmatch(r"([-−+]?)(\d.*)", text)
     whole, fraction = _amount(found[2], language) if found else ("", "")
     if not fraction:
         return None
-    sign = f"{numbers.numbers_of(language).minus} " if found[1] else ""
+    sign = {"": "", "+": "plus "}.get(found[1], numbers.numbers_of(language).minus + " ")
     return sign + numbers.decimal(whole, fraction, language)
 
 

@@ -9,6 +9,7 @@ Neither library inflects a number for what follows it: Slavic dates and units ar
 
 import datetime
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -150,7 +151,7 @@ def unit(name: str, amount: str, spoken: str, language: str) -> str:
 
     locale, count = _locale(language), _count(amount)
     written = format_unit(count, name, length="long", locale=locale)
-    return written.replace(format_decimal(count, locale=locale), spoken, 1)
+    return " ".join(written.replace(format_decimal(count, locale=locale), spoken, 1).split())
 
 
 def separators(language: str) -> tuple[str, str]:
@@ -195,7 +196,7 @@ def _by_num2words(number: int, language: str, to: str) -> str:
         return in_digits(str(number), language)
     if language == "en":
         spoken = re.sub(r",| and(?= )", "", spoken).replace("-", " ")
-    return spoken.replace(",", "")
+    return unicodedata.normalize("NFC", " ".join(spoken.replace(",", "").split()))
 
 
 def _count(amount: str) -> float:
