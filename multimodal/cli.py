@@ -191,7 +191,8 @@ def _write_down(files: list[str], language: str, translate: bool, timestamps: bo
         if as_json:
             typer.echo(json.dumps({"file": file, "text": text, "segments": [asdict(one) for one in segments]}))
         elif timestamps:
-            for one in (word for segment in segments for word in (segment.words if words else [segment])):
+            # a piece of whose words none could be placed is told as one
+            for one in (word for segment in segments for word in (segment.words or [segment])):
                 typer.echo(f"{file}\t{one.start_s:.2f}\t{one.end_s:.2f}\t{one.text}")
         else:
             typer.echo(f"{file}\t{text}" if len(files) > 1 else text)

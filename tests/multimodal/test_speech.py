@@ -12,7 +12,7 @@ from transformers import LlamaForCausalLM
 from typer.testing import CliRunner
 
 from adapters.media import MediaError
-from multimodal import cli
+from multimodal import cli, transcription
 from multimodal.assistant import Assistant
 from multimodal.config import SpeechConfig
 from multimodal.speech_embeddings import in_rows, put_in, with_places
@@ -22,10 +22,11 @@ from speech.segments import cut_at_pauses
 from .tiny_assistant import picture, save, tiny_assistant
 
 RATE = 16_000
-EARS = SpeechConfig(
+EARS_KEYWORDS = dict(
     encoder_keywords=dict(num_mels=80, width=16, layers=1, heads=2, ffn_dim=24, kernel=7),
     adapter_keywords=dict(width=16, num_heads=2, ffn_dim=24),
 )
+EARS = SpeechConfig(**EARS_KEYWORDS)
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +216,26 @@ def test_the_command_line_writes_text_times_and_json(assistant, long_sound, tmp_
     [told] = [json.loads(line) for line in run("translate", str(long_sound), "--into", "Hindi", "--json")]
     assert told["text"] == assistant.translate(long_sound, into="Hindi") and len(told["segments"]) == 3
     assert run("ask", "--audio", str(long_sound)) == [assistant.ask(audio=long_sound).text]
+
+
+def test_no_piece_is_lost_whose_words_cannot_be_placed(assistant, long_sound, tmp_path, monkeypatch):
+    spelling = tiny_assistant(speech_config=SpeechConfig(**{**EARS_KEYWORDS, "letters": ["a"]}))
+    model = str(save(spelling, tmp_path / "model"))
+    monkeypatch.setattr(transcription, "word_times", lambda *a: ())
+    result = CliRunner().invoke(cli.app, ["transcribe", str(long_sound), "--timestamps", "--model", model])
+    assert result.exit_code == 0 and len(result.stdout.splitlines()) == 3
+
+
+def test_a_batch_is_bounded_in_number_and_in_padded_seconds(assistant, monkeypatch):
+    batches, write = [], transcription._write
+    monkeypatch.setattr(
+        transcription, "_write", lambda m, p, s, pieces, n: batches.append(pieces) or write(m, p, s, pieces, n)
+    )
+    monkeypatch.setattr(transcription, "BATCH", 3)
+    monkeypatch.setattr(transcription, "BATCH_S", 4.0)
+    sounds = [tone(seconds) for seconds in (0.8, 0.8, 0.8, 0.8, 1.8, 1.8, 5.0, 0.8)]
+    found = list(transcribe(assistant.model, assistant.processor, sounds, "fr", max_new_tokens=8))
+    assert [len(batch) for batch in batches] == [3, 2, 1, 1, 1] and all(len(segments) == 1 for segments in found)
+    assert [s.text for [s] in found] == [
+        next(transcribe(assistant.model, assistant.processor, [one], "fr", max_new_tokens=8))[0].text for one in sounds
+    ]
