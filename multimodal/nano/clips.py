@@ -269,7 +269,7 @@ def encode(film: Film) -> bytes:
     import av
 
     file, container = io.BytesIO(), CONTAINERS[film.codec]
-    with av.open(file, "w", format=container) as out:
+    with av.open(file, "w", format=container, container_options={"fflags": "+bitexact"}) as out:
         stream = out.add_stream(film.codec, rate=Fraction(film.rate_hz), options=_options(film))
         stream.width, stream.height, stream.pix_fmt = film.width_px, film.height_px, "yuv420p"
         stream.codec_context.gop_size = film.key_every
