@@ -14,7 +14,12 @@ from .published.registry import PUBLISHED
 from .published.sets import read_published
 
 EMBEDDED, EMBEDDED_NOISY = "espeak34", "espeak34-noise10"  # what the harness builds itself, offline, for any task
-_NANO_SETS = {"nano-pictures": "image-qa", "nano-clips": "video-qa", "nano-answers": "tts-intelligibility"}
+_NANO_SETS = {
+    "nano-pictures": "image-qa",
+    "nano-clips": "video-qa",
+    "nano-answers": "tts-intelligibility",
+    "nano-written": "text-normalization",
+}
 BUILT = (EMBEDDED, EMBEDDED_NOISY, *_NANO_SETS)
 HELD_OUT = "held out"
 
@@ -56,10 +61,10 @@ def open_dataset(
     data: `fleurs=FOLDER` for a folder in the layout that the data set is published in; `fleurs=google/fleurs`
         (`@REVISION` may follow) for the hub, which alone may reach the network; the path of a manifest, *.jsonl
         or *.tsv; one of `BUILT`, which the harness makes; or None, `espeak34`, which for tasks other than speech
-        stands for nano's held-out pictures, clips or answers.
+        stands for nano's held-out pictures, clips, answers or written forms.
     languages: English names or codes of the 34; none named means all that the data set has.
     limit: at most so many items a language; None means all, or of what the harness builds 60 of
-        speech and of texts, 196 questions about pictures and 120 about clips.
+        speech and of texts, 196 questions about pictures, 120 about clips and 500 sentences of written forms.
     split: None means the one that published tables are about.
     cache: where built and fetched media are kept; by default `cache_folder()`.
 
@@ -102,6 +107,7 @@ def _build(
         nano_sets.PICTURES: lambda: nano_sets.picture_items(limit, seed, folder),
         nano_sets.CLIPS: lambda: nano_sets.clip_items(limit, seed, folder),
         nano_sets.ANSWERS: lambda: nano_sets.answer_items(limit, seed),
+        nano_sets.WRITTEN: lambda: nano_sets.written_items(limit, seed),
     }[name]()
     return ItemSet(name, f"{HELD_OUT}, seed {seed}", tuple(made))
 

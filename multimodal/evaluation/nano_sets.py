@@ -1,4 +1,4 @@
-"""Held-out sets of nano's world besides speech: pictures, clips and answers to say; made offline, from a seed."""
+"""Held-out sets of nano's world besides speech: pictures, clips, texts to say; made offline, from a seed."""
 
 import random
 from collections.abc import Iterator
@@ -7,18 +7,21 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..nano.clips import CONTAINERS, encode, sample_film, sample_scene_of_clip
 from ..nano.quality import SAMPLE_QUESTIONS, Sheet, held_out_file, held_out_sheets
 from ..nano.scenes import describe, sample_scene
 from ..nano.text.clips import ask_about_clip
 from ..nano.text.phrases import sample_items, say_all
 from ..nano.text.small_talk import facts
+from ..nano.voice.written_forms import sentence
 from .files import write_whole
 from .items import Item
 
-PICTURES, CLIPS, ANSWERS = "nano-pictures", "nano-clips", "nano-answers"
+PICTURES, CLIPS, ANSWERS, WRITTEN = "nano-pictures", "nano-clips", "nano-answers", "nano-written"
 QUESTIONS = SAMPLE_QUESTIONS  # two blocks with the same shares of every kind and answer
 CLIP_QUESTIONS = 120
 TEXTS = 60
+SENTENCES = 500
 _QUESTIONS_A_CLIP = 3
 
 
@@ -63,14 +66,12 @@ def clip_items(limit: int | None, seed: int, folder: Path) -> list[Item]:
 
 
 def _clip_items(seed: int, folder: Path) -> Iterator[Item]:
-    from ..nano.clips import encode, sample_film, sample_scene_of_clip
-
     number = 0
     while True:
         rng = random.Random(f"{CLIPS} held out {seed} {number}")
         scene = sample_scene_of_clip(rng, held_out=True)
         film = sample_film(scene, rng, held_out=True)
-        path = folder / "clips" / f"{_named_after(film)}.{'webm' if film.codec.startswith('libvpx') else 'mp4'}"
+        path = folder / "clips" / f"{_named_after(film)}.{CONTAINERS[film.codec]}"
         if not path.exists():
             write_whole(path, lambda part, film=film: part.write_bytes(encode(film)))
         questions = [one for one in ask_about_clip(scene, rng, _QUESTIONS_A_CLIP) if one.kind != "describe"]
@@ -105,6 +106,16 @@ def answer_items(limit: int | None, seed: int) -> list[Item]:
         else:
             texts.setdefault(say_all(sample_items(rng, held_out=True), "en"))
     return [Item(f"en-{at:04d}", "tts-intelligibility", "English", text, (text,)) for at, text in enumerate(texts)]
+
+
+def written_items(limit: int | None, seed: int) -> list[Item]:
+    """Held-out English sentences with written forms that have several readings, and how they are said."""
+    items = []
+    for at in range(SENTENCES if limit is None else limit):
+        one = sentence(at, held_out=True, seed=seed)
+        extra = {"groups": list(one.groups), "known_words": one.known}
+        items.append(Item(f"en-{at:04d}", "text-normalization", "English", one.written, (one.spoken,), extra=extra))
+    return items
 
 
 def _named_after(one: object) -> str:

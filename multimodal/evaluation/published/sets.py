@@ -91,9 +91,9 @@ def read_published(
     on_hub = is_table(folder, published) if folder.is_dir() else _is_hub_id(place, published)
     for language in languages:
         asked = Asked(folder, task, split, language, published.codes)
-        if not wanted and len(languages) > 1 and folder.is_dir():
-            if not (has_table if on_hub else _has)(published, asked):
-                continue  # of a data set of many languages a user may have some
+        may_lack = not wanted and len(languages) > 1 and folder.is_dir()
+        if may_lack and not (has_table if on_hub else _has)(published, asked):
+            continue  # of a data set of many languages a user may have some
         found: Iterable[Item] = read_hub(published, place, asked, cache) if on_hub else published.read(asked)
         items += islice(found, limit)
     if not items:

@@ -14,6 +14,7 @@ from multimodal.nano.speech.rooms import Room
 from multimodal.nano.speech.utterances import sample_utterance
 from multimodal.nano.speech.voices import HELD_OUT_VARIANTS
 from multimodal.nano.text.phrases import CODES, is_held_out, say_all
+from multimodal.nano.voice.written_forms import sentence
 from speech.audio import open_sound
 
 
@@ -129,7 +130,6 @@ def test_spoken_questions_are_the_written_ones_about_the_same_pictures(cache):
 
 
 def test_clips_are_files_with_questions(cache):
-    pytest.importorskip("multimodal.nano.clips")
     clips = open_dataset("video-qa", None, (), 4, cache=cache)
     assert len(clips) == 4 and len({one.id for one in clips}) == 4
     assert all(one.video.stat().st_size > 500 and one.references[0] for one in clips)
@@ -139,6 +139,14 @@ def test_texts_to_say_are_different_and_several_kinds(cache):
     texts = [one.prompt for one in open_dataset("tts-intelligibility", None, cache=cache)]
     assert len(set(texts)) == 60
     assert any(" on the left" in text for text in texts) and any(text.count(" ") == 0 for text in texts)
+
+
+def test_written_forms_are_held_out_sentences_and_how_they_are_said(cache):
+    some = open_dataset("text-normalization", None, (), 40, cache=cache)
+    assert [(one.prompt, one.references) for one in some] == [
+        (one.written, (one.spoken,)) for one in (sentence(at, held_out=True) for at in range(40))
+    ]
+    assert sum(one.prompt != one.references[0] for one in some) > 20
 
 
 def test_a_recording_is_named_after_all_that_makes_it(tmp_path):
