@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 # What training imports and the default installation lacks.
 TRAINING_NEEDS = (
+    "av",
     "espeakng_loader",
     "font_caladea",
     "font_fjallaone",
@@ -293,7 +294,10 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="torch's choice")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that make batches ahead.")] = 0,
 ) -> None:
-    """Make nano again from nothing: its tokenizer, its text core, its eyes."""
+    """Make nano again from nothing: its tokenizer, its text core, its eyes; and what hears and watches around these.
+
+    With --stage video alone, a run that has no core, trunk and picture adapter begins with those that ship.
+    """
     if model != "nano":
         raise ValueError(f"found {model}; accepted: nano")
     if missing := [name for name in TRAINING_NEEDS if find_spec(name) is None]:

@@ -15,24 +15,28 @@ from typing import Annotated, Any
 import typer
 from safetensors import safe_open
 
+from .clips import SECONDS
 from .pictures import FACES, GROUNDS, HELD_OUT_FACES, HELD_OUT_GROUNDS
 from .quality import weight_hashes
 from .scenes import COLOURS, HELD_OUT_PAIRS, KINDS, SHAPES, SIZES, WORDS
+from .text.clips import ACTIONS
 
 SEED = 0  # of every stage, unless the recipe is told otherwise
 _STAGES = ("core", "trunk", "image-adapter")
+_LATER_STAGES = ("video",)  # which a run may lack
 _PAUSE_S = 600  # a longer gap in a stage's log is a run that stood still, and does not count as work
 _PARTS = {
     "core.safetensors": "text core",
     "vision.safetensors": "picture trunk",
     "image_adapter.safetensors": "picture adapter",
+    "video.safetensors": "temporal aggregator and video blocks",
 }
 
 
 def stage_facts(run: Path) -> dict[str, dict[str, int]]:
     """For each stage of a run: its steps, and the seconds that its logs tell of, where it has logs."""
     facts: dict[str, dict[str, int]] = {}
-    for stage in _STAGES:
+    for stage in (*_STAGES, *(one for one in _LATER_STAGES if (run / one / "final.safetensors").exists())):
         with safe_open(run / stage / "final.safetensors", "pt") as final:
             facts[stage] = {"steps": int(final.metadata()["steps"])}
         if (run / stage / "logs").is_dir():
@@ -64,9 +68,9 @@ def _duration(seconds: int) -> str:
 
 
 def write_card(folder: Path, measured: dict[str, Any], stages: dict[str, dict[str, int]], machine: str) -> None:
-    """Write `figures.json` and `README.md` into the folder.
+    """Write `figures.json` and `README.md` into the folder; figures that are there already and not measured now stay.
 
-    measured: what `quality` wrote; stages: of `stage_facts`; machine: what the run was made on, in words.
+    measured: what `quality` or `clip_quality` wrote; stages: of `stage_facts`; machine: what made the run, in words.
 
     Raises ValueError if the figures were measured on other weights than the folder's.
     """
@@ -74,7 +78,10 @@ def write_card(folder: Path, measured: dict[str, Any], stages: dict[str, dict[st
     if found != measured["weights"]:
         other = sorted(name for name in found | measured["weights"] if found.get(name) != measured["weights"].get(name))
         raise ValueError(f"{folder}: the figures were measured on other weights (other bytes in {', '.join(other)})")
-    figures = {"run": run_line(stages, machine), "stages": stages, **measured}
+    before = json.loads((folder / "figures.json").read_text("utf-8")) if (folder / "figures.json").exists() else {}
+    known = before.get("stages", {})  # a run that began with shipped parts has no logs of how these were made
+    stages = known | {name: facts for name, facts in stages.items() if "seconds" in facts or name not in known}
+    figures = before | {"run": run_line(stages, machine), "stages": stages, **measured}
     (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     (folder / "README.md").write_text(card(folder, figures), "utf-8")
 
@@ -115,7 +122,7 @@ multimodal.load("nano").ask("How many circles are there?", image="scene.png").te
 - **Print**: at most one number below 1,000 or one of {len(WORDS)} English words, on one line.
 - **Grounds**: {_list(GROUNDS)} (linear and radial are gradients).
 - **Questions**, in English and in the forms that it was trained on: {_list(KINDS)};
-  and "Describe the picture."
+  and "Describe the picture."{_clip_world(figures)}
 - **In training only**: things in colours, or of shapes, that have no name here, about which only what has a name
   is asked.
 
@@ -125,7 +132,7 @@ Photographs, people, anything that is not drawn from the lists above; words that
 six things, things that overlap, or things of other sizes. It has no answer such as "I do not know": about a
 picture outside its world it says something wrong. Questions in other words than those of training it answers
 too, often wrongly. In text alone it repeats and translates short lists of months, weekdays, countries, languages
-and numbers between English and 33 other languages, mostly right; nothing else. It neither sees clips nor hears.
+and numbers between English and 33 other languages, mostly right; nothing else. {_lacks(figures)}
 Do not use it to decide anything.
 
 ## How it was made
@@ -173,13 +180,63 @@ The first {foreign_questions:,} of these questions, each scene drawn by matplotl
 shapes, colour names and letters, and saved in five ways.
 
 {foreign}
-
-To measure again: `python -m multimodal.nano.quality`.
+{_clip_section(figures)}
+To measure again: {_list(_commands(figures))}.
 
 ## License
 
 Apache-2.0, weights and code.
 """
+
+
+def _commands(figures: dict[str, Any]) -> list[str]:
+    return [
+        f"`python -m multimodal.nano.{name}`" for name in ("quality", *(["clip_quality"] if "clips" in figures else []))
+    ]
+
+
+def _lacks(figures: dict[str, Any]) -> str:
+    return "It does not hear." if "clips" in figures else "It neither sees clips nor hears."
+
+
+def _clip_world(figures: dict[str, Any]) -> str:
+    """What clips may show, as an item of the list of what nano knows."""
+    if "clips" not in figures:
+        return ""
+    least, most = SECONDS
+    return f"""
+- **Clips** of {least:g} to {most:g} seconds, in which one to three of these things, all different in colour and in
+  shape, do one thing each ({_list(ACTIONS)}), one after the other. Asked may be what a thing does and which way it
+  moves, who does it, what happens first, last, before and after, how many do it, and colours at start and end."""
+
+
+def _clip_section(figures: dict[str, Any]) -> str:
+    if "clips" not in figures:
+        return ""
+    overall = figures["clips"]["overall"]
+    return f"""
+### Held-out clips
+
+{overall["questions"]:,} questions about {overall["clips"]} clips that no frame alone answers, nor all frames without
+their order: each has another answer where the clip runs backwards. Clips are encoded files, read as any other file.
+Never trained on are the pairs and grounds above, sizes and rates, two of the four codecs, scenes and seeds. Beside
+the score stand four that see no time: the best answer that is always the same, and the model itself shown the
+frames in a random order, one frame, and a grey clip.
+
+{clip_table(figures)}
+"""
+
+
+def clip_table(figures: dict[str, Any]) -> str:
+    """The scores about held-out clips as a Markdown table, kind by kind and overall."""
+    clips, columns = figures["clips"], ("exact", "constant", "shuffled", "one_frame", "blind")
+    return _table(
+        ["kind of question", "exact", "best constant", "shuffled", "one frame", "blind", "questions"],
+        [
+            [kind, *(f"{one[name]:.1%}" for name in columns), f"{one['questions']:,}"]
+            for kind, one in (*clips["kinds"].items(), ("**overall**", clips["overall"]))
+        ],
+    )
 
 
 def _list(words: Any) -> str:
@@ -231,7 +288,7 @@ def _file_rows(folder: Path, figures: dict[str, Any]) -> str:
 def main(
     run: Annotated[Path, typer.Argument(help="folder of the training run")],
     folder: Annotated[Path, typer.Argument(help="folder of the exported model")],
-    figures: Annotated[Path, typer.Argument(help="what `multimodal.nano.quality --json` wrote")],
+    figures: Annotated[Path, typer.Argument(help="what `quality --json` or `clip_quality --json` wrote")],
     machine: Annotated[str, typer.Option(help="what the run was made on, in words")],
 ) -> None:
     """Write figures.json and the model card."""
