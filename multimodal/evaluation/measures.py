@@ -37,9 +37,9 @@ def measures(task: str, language: str) -> tuple[Measure, ...]:
     """The figures of a task in a language; the first one is the figure that the task is judged by."""
     if task in ("asr", "code-switch", "tts-intelligibility"):
         count, name = (mixed_units, "MER") if task == "code-switch" else (units, error_name(language))
-        found = [_error(name, count), _utterance_mean(f"{name}, mean of utterances", count)]
+        found = [_error(name, count), _utterance_mean("mean of utterances", count)]
         if task != "code-switch" and find_language(language).script in MARKED_SCRIPTS:
-            found.append(_error(f"{name}, vowel signs kept", units_with_marks))
+            found.append(_error("vowel signs kept", units_with_marks))
         return tuple(found)
     if task in ("ast-into-english", "ast-from-english"):
         return _translation(language if task == "ast-from-english" else "English")
