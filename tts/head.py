@@ -21,7 +21,7 @@ from .prosody import Linguistic, Prosody, ProsodyStream, Speaking
 from .reader import Read, Reader
 from .rules import spoken_form
 from .spoken_text import Spoken, SpokenText
-from .vocoder import Vocoder, VocoderState
+from .vocoder import Vocoder
 
 RATES, PITCHES = (0.5, 2.0), (0.5, 2.0)  # times an ordinary rate and the speaker's own pitch
 _PREFIX = "voice."
@@ -148,7 +148,7 @@ class _Row:
         self._base = head.config.speakers[speaker] + log(pitch)
         self._text = SpokenText(head.spoken, language)
         self._reader = Reader(head.config.languages[language])
-        self._acoustic, self._vocoder = AcousticState(), VocoderState()
+        self._acoustic, self._vocoder = AcousticState(), head.vocoder.start()
         self._ids: list[int] = []  # of phones whose prosody is still to come
         self._token_ends: list[int] = []  # in characters of the written text
         self._written, self._any = 0, False

@@ -50,6 +50,11 @@ class Vocoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.filters = nn.Linear(width, _STEPS * 2 * _ORDER)
 
+    @staticmethod
+    def start() -> VocoderState:
+        """The state before the first frame."""
+        return VocoderState()
+
     def forward(self, mel: Tensor, log_f0: Tensor, voiced: Tensor) -> Tensor:
         """mel [B, F, 80]; log_f0 [B, F], natural logarithm of Hz, everywhere a number; voiced [B, F], 0 to 1."""
         return self.push(VocoderState(), mel, log_f0, voiced, last=True)

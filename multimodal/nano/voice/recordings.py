@@ -62,7 +62,7 @@ class Recordings:
         return ends[number] - (ends[number - 1] if number else 0)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        """wave [F * HOP] int16; mel is not stored; pitch [F], voiced [F]; ids, start_s, values ... [P]; states [T, D]."""
+        """wave [F * HOP] int16; pitch and voiced [F]; ids, start_s, log_s and more [P]; states [T, D]."""
         return {
             name: self._fields[name][ends[number - 1] if number else 0 : ends[number]]
             for name, ends in self._ends.items()
