@@ -145,9 +145,11 @@ class SpokenStream:
         if (hidden is None) == bool(model.core_dim) or (hidden is not None and hidden.shape != (model.core_dim,)):
             found = None if hidden is None else tuple(hidden.shape)
             raise ValueError(f"found hidden {found}; this tagger takes {(model.core_dim,) if model.core_dim else None}")
+        written = self._splitter.num_written
         self._take(self._splitter.push(text))
         if hidden is not None:
-            owner = self._first + len(self._tokens) - (not self._splitter.is_open)
+            begun = self._first + len(self._tokens) + self._splitter.is_open
+            owner = begun - (self._splitter.num_written > written)
             self._states = torch.cat([self._states, hidden[None].to(self._states)])
             self._owners = torch.cat([self._owners, self._owners.new_tensor([owner])])
         return self._label(self._first + len(self._tokens) - RIGHT_CONTEXT)
@@ -197,9 +199,16 @@ def token_ids(tokens: Sequence[WrittenToken]) -> Tensor:
 
 
 def owners_of(tokens: Sequence[WrittenToken], ends: Sequence[int]) -> list[int]:
-    """For each core token, which ends before the place ends[i], the last token that has begun there; -1 for none."""
+    """For each core token, whose text ends before the place ends[i], the last written token that has a part of it.
+
+    One without such a part, of spaces or of nothing, stands at the written token that comes next.
+    """
     starts = [token.start for token in tokens]
-    return [bisect_left(starts, end) - 1 for end in ends]
+    owners = []
+    for begin, end in zip([0, *ends], ends, strict=False):
+        owner = bisect_left(starts, end) - 1
+        owners.append(owner + (owner < 0 or begin == end or tokens[owner].stop <= begin))
+    return owners
 
 
 def _ids_of(token: WrittenToken) -> tuple[int, int, int, int, int]:

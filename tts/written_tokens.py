@@ -31,6 +31,7 @@ class Splitter:
     def __init__(self) -> None:
         self._run, self._kind, self._start = "", "", 0
         self._place, self._spaced = 0, False
+        self.num_written = 0  # characters that belong to tokens, so far
 
     @property
     def is_open(self) -> bool:
@@ -52,6 +53,7 @@ class Splitter:
                 if not self._run:
                     self._start, self._kind = self._place, kind
                 self._run += sign
+                self.num_written += 1
             self._place += 1
             if self._kind == SIGN:
                 done += self.flush()
