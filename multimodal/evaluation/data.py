@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from multimodal.languages import Language, find_language
@@ -19,6 +20,11 @@ _NANO_SETS = {
     "nano-clips": "video-qa",
     "nano-answers": "tts-intelligibility",
     "nano-written": "text-normalization",
+}
+_NEEDS = {  # libraries of the extra `train` that draw and encode what the ordinary evaluation only reads
+    "spoken-qa": ("font_lato", "font_manrope", "font_source_serif_pro"),
+    "image-qa": ("font_lato", "font_manrope", "font_source_serif_pro"),
+    "video-qa": ("av",),
 }
 BUILT = (EMBEDDED, EMBEDDED_NOISY, *_NANO_SETS)
 HELD_OUT = "held out"
@@ -92,6 +98,8 @@ def _build(
     task: str, data: str, languages: tuple[Language, ...], limit: int | None, seed: int, folder: Path
 ) -> ItemSet:
     """What the harness makes itself; `espeak34` stands for the set of whichever task."""
+    if missing := [name for name in _NEEDS.get(task, ()) if find_spec(name) is None]:
+        raise ValueError(f"{data} makes {task} with {', '.join(missing)}: pip install 'multimodal-llama[train]'")
     from . import espeak34, nano_sets
 
     if task in SPEECH_TASKS and data in (EMBEDDED, EMBEDDED_NOISY):

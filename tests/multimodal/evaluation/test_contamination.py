@@ -89,7 +89,7 @@ def test_memory_does_not_grow_with_the_training_set():
         tracemalloc.stop()
         return bytes_peak
 
-    assert peak(4000) < 1.2 * peak(400)
+    assert peak(2000) < 1.2 * peak(200)
 
 
 def test_manifests_are_read_in_three_formats(tmp_path):

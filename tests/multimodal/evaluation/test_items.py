@@ -34,3 +34,9 @@ def test_an_item_says_what_it_lacks():
 def test_what_is_not_there_is_named_with_what_is_accepted(task, data, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         open_dataset(task, data, cache=tmp_path, **options)
+
+
+def test_a_library_that_is_not_installed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("multimodal.evaluation.data.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"espeak34 makes video-qa with av: pip install 'multimodal-llama\[train\]'"):
+        open_dataset("video-qa", cache=tmp_path)
