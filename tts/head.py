@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from .acoustic import Acoustic, AcousticState, Phones
 from .mel import SAMPLE_RATE_HZ
+from .normalizer import Normalizer
 from .phones import PHONES
 from .prosody import Linguistic, Prosody, ProsodyStream, Speaking
 from .reader import Read, Reader
-from .rules import spoken_form
-from .spoken_text import Spoken, SpokenText
+from .rule_stream import RuleStream
+from .spoken_text import SpokenText
 from .vocoder import Vocoder
 
 RATES, PITCHES = (0.5, 2.0), (0.5, 2.0)  # times an ordinary rate and the speaker's own pitch
@@ -36,6 +37,7 @@ class HeadConfig:
     prosody: dict[str, int | None]
     acoustic: dict[str, int]
     vocoder: dict[str, int]
+    normalizer: dict[str, int] | None = None  # the tagger's; None: rules alone
     phones: int = len(PHONES)
     sample_rate: int = SAMPLE_RATE_HZ
 
@@ -44,10 +46,10 @@ class SpeechHead(nn.Module):
     """The voice as one module: prosody, acoustic model and vocoder.
 
     A vocoder of others may take the place of ours: anything with `start()` and `push(state, mel, log_f0,
-    voiced, last)`, such as `hifigan.HifiGan`. spoken: from written to spoken text.
+    voiced, last)`, such as `hifigan.HifiGan`.
     """
 
-    def __init__(self, config: HeadConfig, spoken: Spoken = spoken_form, vocoder: nn.Module | None = None):
+    def __init__(self, config: HeadConfig, vocoder: nn.Module | None = None):
         """Raises ValueError for a table of phones of another length, or another sampling rate."""
         super().__init__()
         if (config.phones, config.sample_rate) != (len(PHONES), SAMPLE_RATE_HZ):
@@ -55,8 +57,9 @@ class SpeechHead(nn.Module):
                 f"this voice was made for {config.phones} phones at {config.sample_rate} Hz; "
                 f"accepted are {len(PHONES)} at {SAMPLE_RATE_HZ}"
             )
-        self.config, self.spoken = config, spoken
+        self.config = config
         counts = (config.phones, len(config.speakers), len(config.languages))
+        self.normalizer = None if config.normalizer is None else Normalizer(**config.normalizer)
         self.prosody = Prosody(*counts, **config.prosody)
         self.acoustic = Acoustic(*counts, **config.acoustic)
         self.vocoder = vocoder or Vocoder(**config.vocoder)
@@ -146,7 +149,7 @@ class _Row:
         log_rate = torch.tensor([log(rate)], device=self._like.device, dtype=self._like.dtype)
         self._prosody = ProsodyStream(head.prosody, Speaking(self._speaker, self._language, log_rate))
         self._base = head.config.speakers[speaker] + log(pitch)
-        self._text = SpokenText(head.spoken, language)
+        self._text = SpokenText(head.normalizer.start(language) if head.normalizer else RuleStream(language))
         self._reader = Reader(head.config.languages[language])
         self._acoustic, self._vocoder = AcousticState(), head.vocoder.start()
         self._ids: list[int] = []  # of phones whose prosody is still to come
@@ -158,7 +161,7 @@ class _Row:
         if state is not None:
             self._token_ends.append(self._written)
             self._prosody.hear(state.to(self._like))
-        return self._sound(self._reader.push(self._text.push(text)) if text else [], last=False)
+        return self._sound(self._reader.push(self._text.push(text, None if state is None else state[0, 0])), last=False)
 
     def flush(self) -> Tensor:
         rest = self._reader.push(self._text.flush())
@@ -201,13 +204,13 @@ def save_head(head: SpeechHead, config: Path, weights: Path) -> None:
     config.write_text(json.dumps(asdict(head.config), indent=1) + "\n", "utf-8")
 
 
-def load_head(config: Path, weights: Path, spoken: Spoken = spoken_form) -> SpeechHead:
+def load_head(config: Path, weights: Path) -> SpeechHead:
     """The head in two files, in float32, ready to speak.
 
     Raises ValueError if the files do not belong together.
     """
     try:
-        head = SpeechHead(HeadConfig(**json.loads(config.read_text("utf-8"))), spoken)
+        head = SpeechHead(HeadConfig(**json.loads(config.read_text("utf-8"))))
     except (TypeError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{config} is no configuration of a voice: {error}") from error
     tensors = {name.removeprefix(_PREFIX): value.float() for name, value in load_file(weights).items()}

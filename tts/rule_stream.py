@@ -25,7 +25,8 @@ class RuleStream:
     def push(self, text: str, hidden: object = None) -> str:
         """A piece of the text -> what is now certain to be said, often "". The core's state is not used."""
         self._tokens += self._splitter.push(text)
-        cuts = [at for at in range(1, len(self._tokens)) if self._is_cut(at)]
+        tokens = [*self._tokens, *self._splitter.begun]
+        cuts = [at for at in range(1, len(tokens)) if _is_cut(tokens, at)]
         return self._say(cuts[-1]) if cuts else ""
 
     def flush(self) -> str:
@@ -33,16 +34,17 @@ class RuleStream:
         self._tokens += self._splitter.flush()
         return self._say(len(self._tokens))
 
-    def _is_cut(self, at: int) -> bool:
-        token, last = self._tokens[at], self._tokens[at - 1]
-        if token.kind != LETTERS or not (token.spaced or last.text in _ENDS_A_CLAUSE):
-            return False
-        after_number = at > 1 and self._tokens[at - 2].kind == DIGITS
-        return last.kind == SIGN or (last.kind == LETTERS and not after_number)
-
     def _say(self, until: int) -> str:
         tokens, self._tokens = self._tokens[:until], self._tokens[until:]
         labels = guess([*self._before, *tokens], self._language)[len(self._before) :]
         if tokens:
             self._before = tokens[-1:] if tokens[-1].kind == LETTERS else []
         return "".join(self._sayer.say(tokens[first:last], labels[first]) for first, last in spans(labels))
+
+
+def _is_cut(tokens: list[WrittenToken], at: int) -> bool:
+    token, last = tokens[at], tokens[at - 1]
+    if token.kind != LETTERS or not (token.spaced or last.text in _ENDS_A_CLAUSE):
+        return False
+    after_number = at > 1 and tokens[at - 2].kind == DIGITS
+    return last.kind == SIGN or (last.kind == LETTERS and not after_number)

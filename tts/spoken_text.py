@@ -1,19 +1,21 @@
-"""Text that arrives in pieces -> clauses' words, in spoken form, as soon as they are sure.
+"""Text that arrives in pieces -> words in spoken form as soon as they are sure, with their places in what was written."""
 
-A word is sure when the next one has ended, because what follows changes how a word is said ("the end"). Where
-signs other than letters occur, what is written is held back until three ordinary words have followed it (the
-context of the paper's normaliser, 8.3), and then handed to the normaliser in one piece.
-"""
-
-import re
-import unicodedata
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-Spoken = Callable[[str, str], str]  # (written text, language's code) -> spoken text
-CONTEXT = 3  # ordinary words that must follow what is not ordinary
-_WORD = re.compile(r"\s*\S+\s+|\s+")
-_MARKS = ",;:.!?…。！？，、；：؟،؛।\"'’()-"
+from torch import Tensor
+
+_NEAR = 40  # characters on in which a word that is said as it is written is looked for
+
+
+class SpokenStream(Protocol):
+    """What puts a text into spoken form piece by piece: `rule_stream.RuleStream`, or a normaliser's stream."""
+
+    def push(self, text: str, hidden: Tensor | None = None) -> str:
+        """The newest characters, and their token's state [D] -> what is now sure."""
+
+    def flush(self) -> str:
+        """The rest."""
 
 
 @dataclass(frozen=True)
@@ -25,48 +27,36 @@ class Piece:
 
 
 class SpokenText:
-    """The spoken form of one text, as it is written."""
+    """The spoken form of one text. A word that is said as it is written is found there; others end where they were sure."""
 
-    def __init__(self, spoken: Spoken, language: str):
-        self._spoken, self._language = spoken, language
-        self._buffer, self._held, self._plain, self._end = "", "", 0, 0
+    def __init__(self, stream: SpokenStream):
+        self._stream, self._written, self._at = stream, "", 0
 
-    def push(self, text: str) -> list[Piece]:
+    def push(self, text: str, hidden: Tensor | None = None) -> list[Piece]:
         """The newest characters -> what is now sure."""
-        self._buffer += text
-        pieces = []
-        while found := _WORD.match(self._buffer):
-            word = found[0]
-            self._buffer = self._buffer[len(word) :]
-            pieces += self._take(word)
-        return pieces
+        before = len(self._written)
+        self._written += text
+        return self._placed(self._stream.push(text, hidden), before)
 
     def flush(self) -> list[Piece]:
         """The rest."""
-        word, self._buffer = self._buffer, ""
-        pieces = self._take(word) if word else []
-        return pieces + (self._release() if self._held else [])
+        return self._placed(self._stream.flush(), len(self._written))
 
-    def _take(self, word: str) -> list[Piece]:
-        if not self._held and is_ordinary(word):
-            self._end += len(word)
-            return [Piece(word, self._end)]
-        self._held += word
-        self._plain = self._plain + 1 if is_ordinary(word) else 0
-        return self._release() if self._plain >= CONTEXT else []
-
-    def _release(self) -> list[Piece]:
-        held, self._held, self._plain = self._held, "", 0
-        self._end += len(held)
-        said = self._spoken(held.strip(), self._language)
-        return [Piece(said + " ", self._end)] if said.strip() else []
+    def _placed(self, spoken: str, sure: int) -> list[Piece]:
+        pieces = []
+        for word in _words(spoken):
+            bare = word.strip()
+            found = self._written.find(bare, self._at, self._at + len(bare) + _NEAR) if bare else -1
+            self._at = found + len(bare) if found >= 0 else max(self._at, sure)
+            pieces.append(Piece(word, self._at))
+        return pieces
 
 
-def is_ordinary(word: str) -> bool:
-    """Whether a word is letters alone, with at most the marks that end clauses: nothing to be put in other words."""
-    bare = word.strip().strip(_MARKS)
-    if "." in word.strip()[:-1] or (len(bare) > 1 and bare.isupper() and bare.isascii()):
-        return False
-    if word.strip().endswith(".") and len(bare) < 4 and bare.isascii():  # "St.", "Dr."
-        return False
-    return all(unicodedata.category(sign)[0] in "LM" or sign in "'’-\u200c\u200d" for sign in bare)
+def _words(text: str) -> list[str]:
+    """The text cut before each space that follows something else."""
+    words, begun = [], 0
+    for at in range(1, len(text)):
+        if text[at].isspace() and not text[at - 1].isspace():
+            words.append(text[begun:at])
+            begun = at
+    return [*words, text[begun:]] if text else []

@@ -59,13 +59,17 @@ class Splitter:
                 done += self.flush()
         return done
 
+    @property
+    def begun(self) -> list[WrittenToken]:
+        """The token that is still open, as far as it goes; its kind stays."""
+        return [WrittenToken(self._run, self._start, self._place, self._kind, self._spaced)] if self._run else []
+
     def flush(self) -> list[WrittenToken]:
         """The token that was still open."""
-        if not self._run:
-            return []
-        token = WrittenToken(self._run, self._start, self._place, self._kind, self._spaced)
-        self._run, self._kind, self._spaced = "", "", False
-        return [token]
+        token = self.begun
+        if token:
+            self._run, self._kind, self._spaced = "", "", False
+        return token
 
 
 def split(text: str) -> list[WrittenToken]:
