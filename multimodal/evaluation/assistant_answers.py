@@ -65,7 +65,7 @@ class AssistantAnswers:
         if batch[0].task == "tts-intelligibility":
             return say_and_hear(self.assistant, batch, self._judge)
         if batch[0].task == "text-normalization":
-            return write_out(batch)
+            return write_out(self.assistant, batch)
         started = time.perf_counter()
         model, tokenizer = self.assistant.model, self.assistant.processor.tokenizer
         rows = [self._ids(item, media.get("places", [])) for item, media in zip(batch, loaded, strict=True)]

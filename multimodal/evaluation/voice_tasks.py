@@ -8,6 +8,9 @@ import numpy as np
 import torch
 
 from ..assistant import Assistant
+from ..generation import TextStream
+from ..languages import find_language
+from ..voice_head import HeadVoice
 from .answering import Reply
 from .items import Item
 
@@ -95,10 +98,23 @@ def say_and_hear(assistant: Assistant, batch: Sequence[Item], judge: Judge) -> l
     return replies
 
 
-def write_out(batch: Sequence[Item]) -> list[Reply]:
-    """The spoken form of each written one, as the voice's front end gives it."""
+def write_out(assistant: Assistant, batch: Sequence[Item]) -> list[Reply]:
+    """The spoken form of each written one, as the voice's front end gives it: its tagger's, or by rules alone."""
     from tts.rules import spoken_form
 
-    from ..languages import find_language
-
+    voice = assistant.voice if assistant.has_voice else None
+    if isinstance(voice, HeadVoice) and voice.head.normalizer is not None:
+        return [Reply(_as_tagged(assistant, voice, item)) for item in batch]
     return [Reply(spoken_form(item.prompt, find_language(item.language).code)) for item in batch]
+
+
+@torch.no_grad()
+def _as_tagged(assistant: Assistant, voice: HeadVoice, item: Item) -> str:
+    """A text through the tagger, token by token with the core's states, as when it is said."""
+    tokenizer, tagger = assistant.processor.tokenizer, voice.head.normalizer
+    tokens = tokenizer(item.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    ids = torch.tensor([tokens], device=assistant.model.device)
+    states = voice.states.start().push(ids).float()[0] if tagger.core_dim else [None] * len(tokens)
+    stream, text = tagger.start(find_language(item.language).code), TextStream(tokenizer)
+    pieces = [stream.push(text.push(token), state) for token, state in zip(tokens, states, strict=True)]
+    return "".join([*pieces, stream.flush()])
