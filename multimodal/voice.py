@@ -9,10 +9,12 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from huggingface_hub import snapshot_download
 from torch import Tensor
 
@@ -21,9 +23,12 @@ from .generation import TextStream
 from .languages import find_language
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from .model import MultimodalLlama
     from .processor import MultimodalLlamaProcessor
 
+DECODED_AT_ONCE = 64  # tokens
 CONFIG, WEIGHTS = "voice.json", "voice.safetensors"
 BESIDE = "voice"  # the folder beside a model in which a hub voice is kept
 RATES = PITCHES = (0.5, 2.0)  # beyond these, speech is hard to follow (our choice)
@@ -103,6 +108,10 @@ def checked_out(path: str | Path) -> Path:
 class VoiceStream(Protocol):
     """Texts of some rows on their way to sound."""
 
+    def expect(self, tokens: Sequence[Sequence[int]]) -> None:
+        """All tokens that each row is going to be pushed, where they are known: what hangs on them goes faster."""
+        ...
+
     def push(self, texts: Sequence[str], tokens: Sequence[int]) -> list[Tensor]:
         """What each row's newest token adds to its text ("" for nothing), and the token -> new samples [n] a row."""
         ...
@@ -164,8 +173,11 @@ def say(voice: Voice, processor: "MultimodalLlamaProcessor", texts: Sequence[str
     """
     tokenizer = processor.tokenizer
     tokens = [tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"] for text in texts]
-    streams, stream = [TextStream(tokenizer) for _ in texts], voice.start(how, len(texts))
-    heard = [0] * len(texts)
+    longest = max(map(len, tokens))
+    written = [chain(_added(tokenizer, row), repeat("")) for row in tokens]
+    tokens = [row + row[-1:] * (longest - len(row)) for row in tokens]  # a row that has ended adds nothing more
+    stream, heard = voice.start(how, len(texts)), [0] * len(texts)
+    stream.expect(tokens)
 
     def given(rows: list[Tensor]) -> list[Speech | None]:
         arrays = [_as_array(row) for row in rows]
@@ -173,15 +185,22 @@ def say(voice: Voice, processor: "MultimodalLlamaProcessor", texts: Sequence[str
             heard[at] += len(samples)
         return [Speech(samples, voice.sample_rate) if len(samples) else None for samples in arrays]
 
-    for at in range(max(map(len, tokens))):
-        now = [row[at] if at < len(row) else None for row in tokens]
-        added = ["" if token is None else one.push(token) for one, token in zip(streams, now, strict=True)]
-        pad = next(token for token in now if token is not None)  # a row that has ended: its states count no more
-        yield given(stream.push(added, [pad if token is None else token for token in now]))
+    for column in zip(*tokens, strict=True):
+        yield given(stream.push([next(one) for one in written], column))
     yield given(stream.flush())
     for text, samples in zip(texts, heard, strict=True):
         if not samples:
             raise ValueError(f"found nothing that this voice can say in {text[:80]!r}")
+
+
+def _added(tokenizer: "PreTrainedTokenizerBase", tokens: Sequence[int]) -> Iterator[str]:
+    """What each token adds to a text. Decoding begins again now and then: a long text would take its square."""
+    stream = TextStream(tokenizer)
+    for at, token in enumerate(tokens):
+        text = stream.push(token)
+        yield text
+        if text and at % DECODED_AT_ONCE == 0:
+            stream = TextStream(tokenizer)
 
 
 def _as_array(samples: Tensor) -> np.ndarray:
@@ -211,7 +230,10 @@ class LateVoice:
         if self._voice is None:
             if self._folder is None:
                 self._folder, self._name = self._own_folder(), str(self._own)
-            self._voice = open_voice(self._folder, self._name, self.model, self.processor, **self._hub)
+            with torch.random.fork_rng(
+                devices=[]
+            ):  # fresh weights are drawn before they are loaded: so no token changes
+                self._voice = open_voice(self._folder, self._name, self.model, self.processor, **self._hub)
         return self._voice
 
     @property

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from .core_states import CoreStates
+from .core_states import CoreStates, StateStream
 from .languages import find_language
 from .model import MultimodalLlama
 from .processor import MultimodalLlamaProcessor
@@ -16,6 +16,9 @@ from .voice import CONFIG, WEIGHTS, Speaking
 
 if TYPE_CHECKING:
     from tts.head import SpeechHead, SpeechStream
+
+
+READ_AT_ONCE = 16  # tokens of a known text: few enough that the first sound waits for no more (our choice)
 
 
 class HeadVoice:
@@ -51,7 +54,7 @@ class HeadVoice:
             raise ValueError(f"found speaker {how.speaker!r}; accepted by this voice: {', '.join(self.speakers)}")
         code = find_language(how.language).code
         stream = self.head.start(rows, language=code, speaker=how.speaker, rate=how.rate, pitch=how.pitch)
-        return _Stream(stream, self.states, rows)
+        return _Stream(stream, self.states.start(rows) if self.states else None)
 
     def save(self, folder: Path, by_name: bool = False) -> None:
         """Beside a model, whole: a head is never left out, since it was trained for its core."""
@@ -61,16 +64,33 @@ class HeadVoice:
 
 
 class _Stream:
-    def __init__(self, stream: "SpeechStream", states: CoreStates | None, rows: int):
-        self._stream, self._states = stream, states.start(rows) if states else None
+    """Texts through the head; states of tokens that are known before come many at a time."""
+
+    def __init__(self, stream: "SpeechStream", states: StateStream | None):
+        self._stream, self._states = stream, states
+        self._expected, self._ready = torch.zeros(0, 0, dtype=torch.long), torch.zeros(0)  # tokens [B, T], states
+
+    def expect(self, tokens: Sequence[Sequence[int]]) -> None:
+        """The tokens that are going to be pushed."""
+        self._expected = torch.tensor(tokens)
 
     @torch.no_grad()
     def push(self, texts: Sequence[str], tokens: Sequence[int]) -> list[Tensor]:
         """Texts and the tokens that they came with -> samples a row."""
-        hidden = None if self._states is None else self._states.push(torch.tensor(tokens).unsqueeze(1))[:, 0].float()
-        return self._stream.push(list(texts), hidden)
+        return self._stream.push(list(texts), None if self._states is None else self._state(tokens))
 
     @torch.no_grad()
     def flush(self) -> list[Tensor]:
         """The rest of each row's samples."""
         return self._stream.flush()
+
+    def _state(self, tokens: Sequence[int]) -> Tensor:
+        """The state of the newest token [B, D]."""
+        if not self._ready.numel():
+            now = torch.tensor(tokens).unsqueeze(1)
+            known = self._expected[:, :READ_AT_ONCE]
+            assert not known.numel() or torch.equal(known[:, :1], now)
+            self._expected = self._expected[:, READ_AT_ONCE:]
+            self._ready = self._states.push(known if known.numel() else now).float()
+        state, self._ready = self._ready[:, 0], self._ready[:, 1:]
+        return state

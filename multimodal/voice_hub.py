@@ -46,12 +46,18 @@ class HubVoice:
     file with one vector, by default zeros, as in the library's example. rate: VITS only. pitch: none.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | ProcessorMixin, name: str = ""):
-        self.name, self.model, self.processor = name, model.eval(), tokenizer
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase | ProcessorMixin,
+        vocoder: SpeechT5HifiGan | None = None,
+        hub_id: str | None = None,
+    ):
+        """vocoder: of a model of spectrograms; hub_id: by which the voice may be named instead of kept."""
+        self.hub_id, self.model, self.processor = hub_id, model.eval(), tokenizer
         self.kind = model.config.model_type
         is_tokenizer = isinstance(tokenizer, PreTrainedTokenizerBase)
         self.tokenizer = tokenizer if is_tokenizer else tokenizer.tokenizer
-        vocoder = _vocoder(name).to(model.device) if self.kind == "speecht5" else None
         parts = dict(tokenizer=self.tokenizer, processor=None if is_tokenizer else tokenizer, vocoder=vocoder)
         self._pipeline = TextToAudioPipeline(model=model, device=model.device, **parts)
         self.sample_rate = int(self._pipeline.sampling_rate)
@@ -69,7 +75,9 @@ class HubVoice:
             if auto is None:
                 raise ValueError(f"found a {config.model_type}, which is no text-to-audio model")
             model = auto.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **local)
-            return cls(model.to(device), _processor(folder, **local), str(folder) if Path(name).is_dir() else name)
+            vocoder = _vocoder(folder).to(device) if auto is AutoModelForTextToSpectrogram else None
+            hub_id = None if Path(name).is_dir() or name == BESIDE else name
+            return cls(model.to(device), _processor(folder, **local), vocoder, hub_id)
         except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0]
             raise ValueError(f"{name}: no voice could be loaded ({reason})") from error
@@ -109,13 +117,13 @@ class HubVoice:
 
     def save(self, folder: Path, by_name: bool = False) -> None:
         """Beside a model in a folder of its own; by_name: a model of the hub is only named."""
-        by_name = by_name and self.name and not Path(self.name).is_dir()
-        if not by_name:
+        named = self.hub_id if by_name else None
+        if named is None:
             self.model.save_pretrained(folder / BESIDE)
             self.processor.save_pretrained(folder / BESIDE)
             if self._pipeline.vocoder is not None:
                 self._pipeline.vocoder.save_pretrained(folder / BESIDE / VOCODER)
-        (folder / CONFIG).write_text(json.dumps({"hub_voice": self.name if by_name else BESIDE}) + "\n", "utf-8")
+        (folder / CONFIG).write_text(json.dumps({"hub_voice": named or BESIDE}) + "\n", "utf-8")
 
 
 def _processor(folder: Path, **local) -> PreTrainedTokenizerBase | ProcessorMixin:
@@ -125,8 +133,8 @@ def _processor(folder: Path, **local) -> PreTrainedTokenizerBase | ProcessorMixi
         return AutoTokenizer.from_pretrained(folder, **local)
 
 
-def _vocoder(name: str) -> SpeechT5HifiGan:
-    beside = Path(name) / VOCODER
+def _vocoder(folder: Path) -> SpeechT5HifiGan:
+    beside = folder / VOCODER
     if beside.is_dir():
         files_of(beside)
         return SpeechT5HifiGan.from_pretrained(beside, use_safetensors=True, local_files_only=True)
@@ -152,6 +160,9 @@ class _Clauses:
     def __init__(self, voice: HubVoice, rows: int, forward: dict):
         self._voice, self._forward = voice, forward
         self._waiting = [""] * rows
+
+    def expect(self, tokens: Sequence[Sequence[int]]) -> None:
+        """Nothing here hangs on tokens."""
 
     def push(self, texts: Sequence[str], tokens: Sequence[int]) -> list[Tensor]:
         """Samples of the clauses that these texts end."""
