@@ -8,7 +8,15 @@ from itertools import pairwise
 import pytest
 import torch
 
-from benchmarks import cold_start, picture_preparation, picture_question, speech_memory, speech_rtf, text_only
+from benchmarks import (
+    cold_start,
+    evaluation_processes,
+    picture_preparation,
+    picture_question,
+    speech_memory,
+    speech_rtf,
+    text_only,
+)
 from benchmarks.hearing import load_hearing
 from benchmarks.measure import in_turns, peak_memory, ratio, row
 from multimodal.config import SpeechConfig
@@ -149,3 +157,9 @@ def test_speech_memory(capsys, tmp_path):
     model = str(save(tiny_assistant(speech_config=EARS), tmp_path / "model"))
     speech_memory.compare(model, 10, 30)
     assert set(printed(capsys)) == {"whole process", "above its imports"}
+
+
+@pytest.mark.slow
+def test_evaluation_processes(capsys, tmp_path):
+    evaluation_processes.compare(str(save(tiny_assistant(), tmp_path / "model")), 12, 100, 1)
+    assert set(printed(capsys)) == {"pictures of 100 px"}
