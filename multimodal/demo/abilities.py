@@ -47,8 +47,8 @@ class Abilities:
         Raises ValueError for any other file; what is inside is looked at when the file is opened.
         """
         suffix = Path(path).suffix.lower()
-        for kind, suffixes in SUFFIXES.items():
-            if suffix in suffixes:
+        for kind in self.kinds:
+            if suffix in SUFFIXES[kind]:
                 return kind
         accepted = ", ".join(self.suffixes) or "no files"
         raise ValueError(f"{Path(path).name}: found a file that ends in {suffix or 'nothing'}; accepted: {accepted}")

@@ -153,6 +153,12 @@ class Conversations:
         with self._lock:
             self._end(session)
 
+    def end_all(self) -> None:
+        """Forget every conversation."""
+        with self._lock:
+            for session in list(self._open):
+                self._end(session)
+
     def _end(self, session: str) -> None:
         if (conversation := self._open.pop(session, None)) is None:
             return

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
@@ -14,12 +15,13 @@ import numpy as np
 from ..assistant import Assistant
 from ..languages import LANGUAGES
 from ..voice import Speech
-from .abilities import Abilities
+from .abilities import SUFFIXES, Abilities
 from .conversations import ANSWER, TRANSCRIBE, TRANSLATE, Conversation, Conversations
 from .examples import Example, examples
 from .panel import EMPTY, panel_html
 
 MAX_WAITING = 64  # questions in the queue; one more is told that it is full
+REDRAW_S = 0.05  # text is drawn no more often: a browser that lags behind would not show it sooner (our choice)
 STATIC = Path(__file__).with_name("static")
 _MARK = (
     '<svg width="24" height="24" viewBox="0 0 24 24" fill="none" stroke="#fff" stroke-width="2" stroke-linecap="round" '
@@ -76,6 +78,8 @@ class Page:
                     gr.HTML("<h2>Under the hood</h2>")
                     self.panel = gr.HTML(EMPTY, elem_id="panel")
             self._events()
+        # cards lie in the cache by their content, as uploads do: the one is not deleted with the other
+        self._kept = {card["icon"]["path"] for card in self.chat.examples if "icon" in card}
         self.blocks.queue(default_concurrency_limit=1, max_size=MAX_WAITING)
 
     # What stands on it.
@@ -111,7 +115,6 @@ class Page:
             file_types=self.abilities.suffixes,
             file_count="multiple",
             elem_id="box",
-            autofocus=True,
             max_plain_text_length=20_000,
         )
         with gr.Row(elem_id="controls"):
@@ -153,7 +156,7 @@ class Page:
 
     def _on_submit(self, message: dict, task: str, language: str, speak: bool, request: gr.Request) -> Iterator[tuple]:
         conversation = self.conversations.of(request.session_hash)
-        conversation.files.update(message["files"])
+        conversation.files.update(set(message["files"]) - self._kept)
         yield from self._turn(conversation, message["text"], message["files"], task, language, speak)
 
     def _on_example(
@@ -168,17 +171,20 @@ class Page:
         """The page's outputs, step by step: conversation, question box, sound, panel."""
         shown = conversation.shown
         asked = [{"path": path, "alt_text": Path(path).name} for path in files]
-        if task != ANSWER and any(self.abilities.kind_of(path) == "sound" for path in files):
+        if task != ANSWER and any(path.lower().endswith(SUFFIXES["sound"]) for path in files):
             asked.append(f"{task} ({language})")
         elif question.strip():
             asked.append(plain(question))
         if asked:
             shown.append({"role": "user", "content": asked})
         yield list(shown), _busy(), None, gr.skip()
-        answer, spoken = {"role": "assistant", "content": ""}, SpokenSoFar()
+        answer, spoken, drawn_s = {"role": "assistant", "content": ""}, SpokenSoFar(), 0.0
         shown.append(answer)
         try:
             for progress in conversation.turn(question, files, task, language, speak):
+                if progress.sound is None and progress.facts is None and time.monotonic() - drawn_s < REDRAW_S:
+                    continue
+                drawn_s = time.monotonic()
                 answer["content"] = progress.text or ("…" if progress.facts is None else "(no words)")
                 if progress.sound is not None:
                     spoken.add(progress.sound)
@@ -204,7 +210,7 @@ class Page:
     ) -> Iterator[tuple[str, str | None, dict | None]]:
         """One question of a program's conversation; its text grows from piece to piece."""
         conversation = self.conversations.of(request.session_hash)
-        conversation.files.update(message["files"])
+        conversation.files.update(set(message["files"]) - self._kept)
         sounds = []
         try:
             for progress in conversation.turn(message["text"], message["files"], task, language, speak):

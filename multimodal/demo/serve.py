@@ -1,9 +1,11 @@
 """Opens the page: gradio's server with our page, and nothing that reaches beyond this machine."""
 
+import atexit
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from ..assistant import Assistant
@@ -28,40 +30,48 @@ def opened_page(
 
     Raises ValueError if there is no such host, or the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix="multimodal-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # read when the page is built
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-        import gradio as gr
+    folder = _uploads()
+    import gradio as gr
 
-        from .page import STATIC, Page
+    from .page import STATIC, Page
 
-        font = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
-        theme = gr.themes.Base(
-            primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=font, font_mono=["ui-monospace"]
+    font = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif"]
+    theme = gr.themes.Base(
+        primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=font, font_mono=["ui-monospace"]
+    )
+    page = Page(assistant, name, folder)
+    try:
+        _, address, shared = page.blocks.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=auth,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            max_file_size=MAX_UPLOAD,
+            state_session_capacity=MAX_SESSIONS,
+            enable_monitoring=False,
+            run_history=False,
+            ssr_mode=False,
+            footer_links=[],
+            theme=theme,
+            css=(STATIC / "page.css").read_text("utf-8"),
+            head="".join(f"<script>{path.read_text('utf-8')}</script>" for path in sorted(STATIC.glob("*.js"))),
         )
-        page = Page(assistant, name, Path(folder))
-        try:
-            _, address, shared = page.blocks.launch(
-                server_name=host,
-                server_port=port,
-                share=share,
-                auth=auth,
-                prevent_thread_lock=True,
-                quiet=True,
-                show_error=False,
-                max_file_size=MAX_UPLOAD,
-                state_session_capacity=MAX_SESSIONS,
-                enable_monitoring=False,
-                run_history=False,
-                ssr_mode=False,
-                footer_links=[],
-                theme=theme,
-                css=(STATIC / "page.css").read_text("utf-8"),
-                head="".join(f"<script>{path.read_text('utf-8')}</script>" for path in sorted(STATIC.glob("*.js"))),
-            )
-        except OSError as error:
-            raise ValueError(f"{host}:{port or 'any port'}: cannot be listened at ({error})") from None
-        try:
-            yield shared or address
-        finally:
-            page.blocks.close(verbose=False)
+    except OSError as error:
+        raise ValueError(f"{host}:{port or 'any port'}: cannot be listened at ({error})") from None
+    try:
+        yield shared or address
+    finally:
+        page.conversations.end_all()
+        page.blocks.close(verbose=False)
+
+
+@cache
+def _uploads() -> Path:
+    """The folder of the uploads of this process, which gradio looks up by the environment; it goes with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="multimodal-demo-")
+    atexit.register(folder.cleanup)
+    os.environ |= {"GRADIO_TEMP_DIR": folder.name, "GRADIO_ANALYTICS_ENABLED": "False"}
+    return Path(folder.name)

@@ -8,6 +8,6 @@
     for (const media of document.querySelectorAll("#chat .message :is(audio, video):not([aria-label])"))
       media.setAttribute("aria-label", name_of(media.currentSrc || media.src || "file"));
   };
-  addEventListener("DOMContentLoaded", () =>
-    new MutationObserver(label).observe(document.body, { childList: true, subtree: true }));
+  new MutationObserver(label).observe(document.documentElement, { childList: true, subtree: true });
+  label();
 })();

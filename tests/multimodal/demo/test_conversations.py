@@ -1,0 +1,103 @@
+"""What the page keeps: conversations apart, files as long as somebody needs them; and what it says about a model."""
+
+import pytest
+
+from multimodal.demo import conversations
+from multimodal.demo.abilities import Abilities
+from multimodal.demo.conversations import TRANSCRIBE, Conversation, Conversations
+from multimodal.demo.examples import examples
+from multimodal.demo.page import plain
+
+from ..tiny_assistant import picture, tiny_assistant
+
+SEES = Abilities(picture=True, clip=False, sound=False, voice=False)
+ALL = Abilities(picture=True, clip=True, sound=True, voice=True)
+
+
+@pytest.fixture(scope="module")
+def assistant():
+    return tiny_assistant()
+
+
+def upload(folder, session: str = "") -> str:
+    path = folder / f"hash{session}" / "red.png"
+    path.parent.mkdir()
+    picture().save(path)
+    return str(path)
+
+
+def test_a_file_that_two_share_goes_with_the_last(assistant, tmp_path):
+    opened, shared, own = Conversations(lambda: Conversation(assistant)), upload(tmp_path), upload(tmp_path, "own")
+    opened.of("a").files.update({shared, own})
+    opened.of("b").files.add(shared)
+    opened.end("a")
+    assert [path.parent.name for path in tmp_path.rglob("*.png")] == ["hash"]
+    opened.end("b")
+    assert not list(tmp_path.iterdir()) and len(opened) == 0
+
+
+def test_sessions_are_apart_and_the_longest_unused_ends(assistant, tmp_path, monkeypatch):
+    monkeypatch.setattr(conversations, "MAX_CONVERSATIONS", 2)
+    opened = Conversations(lambda: Conversation(assistant))
+    first, second = opened.of("a"), opened.of("b")
+    first.files.add(upload(tmp_path))
+    assert first is not second and opened.of("b") is second and len(opened) == 2
+    opened.of("c")
+    assert len(opened) == 2 and not list(tmp_path.iterdir())
+    assert opened.of("b") is second
+
+
+def test_idle_conversations_end(assistant, monkeypatch):
+    opened = Conversations(lambda: Conversation(assistant))
+    old = opened.of("a")
+    old.used_s -= conversations.MAX_IDLE_S + 1
+    opened.of("b")
+    assert len(opened) == 1 and opened.of("a") is not old
+
+
+def test_a_turn_is_the_chats_own_answer(assistant, tmp_path):
+    path, question = upload(tmp_path), "how many red circles are there?"
+    *_, last = Conversation(assistant).turn(question, [path])
+    answer = assistant.ask(question, image=path)
+    assert last.text == answer.text and last.facts["prompt tokens"] == answer.prompt_tokens
+    assert len(last.seen.tiles) == len(assistant.processor.pictures([path])["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    ("files", "task", "found"),
+    [
+        (["a.exe"], "Answer", r"^a\.exe: found a file that ends in \.exe; accepted: \.png"),
+        (["clip.mp4"], "Answer", r"accepted: \.png"),
+        (["a.png"] * 9, "Answer", "found 9 files; accepted: at most 8"),
+        (["/tmp/secret/none.png"], "Answer", r"^none\.png: found no such file"),
+        ([], TRANSCRIBE, "found no sound"),
+        ([], "Answer", "found no question"),
+    ],
+)
+def test_what_cannot_be_used_is_one_message(assistant, files, task, found):
+    conversation = Conversation(assistant)
+    with pytest.raises(ValueError, match=found):
+        list(conversation.turn("", files, task))
+
+
+def test_the_page_says_what_a_model_can_and_cannot():
+    can, cannot = SEES.about("nano")
+    assert "colour" in can and "clip" not in can and "speak" not in can and "photographs" in cannot
+    assert all(word in ALL.about("nano")[0] for word in ("clip", "aloud", "speak"))
+    assert SEES.about("meta/model") == (
+        "meta/model takes text, pictures.",
+        "It has no part for clips, sounds, a voice. Answers can be wrong: check what matters.",
+    )
+
+
+def test_examples_are_those_that_can_be_done(tmp_path):
+    for name in ("scene.png", "sign.jpg", "question.wav", "a.mp4"):
+        (tmp_path / name).touch()
+    kinds = [[SEES.kind_of(path) for path in one.files] for one in examples(SEES, tmp_path)]
+    assert kinds == [["picture"], ["picture"], ["picture"], []]
+    assert len(examples(ALL, tmp_path)) == 6
+    assert [one.files for one in examples(ALL, tmp_path / "none")] == [()]
+
+
+def test_plain_text_has_no_markup_left():
+    assert plain("*a* <b>") == r"\*a\* \<b\>"
