@@ -3,18 +3,23 @@
 Shapes: B clips, F frames, N places of a frame, D width, G = ceil(F / frames_per_aggregate) aggregated frames.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+NUM_WAVES = 6
+
 
 class TemporalAggregator(nn.Module):
     """Latents that look at all places of some consecutive frames, and stand for these frames from there on.
 
-    A latent starts as the mean of its place over the frames, so that it knows where it stands, and a frame
-    may have any number of places. Source: paper 7.2.3 (a perceiver resampler, 32 frames to one); latents,
-    depth and norms are not told there: our choice, the layers after Flamingo's.
+    A latent starts as the slow part of what its place showed: the mean over the frames, and `NUM_WAVES` cosine
+    waves over them through a linear layer, which tell early from late. So it knows where it stands, and a
+    frame may have any number of places. Source: paper 7.2.3 (a perceiver resampler, 32 frames to one);
+    latents, depth and norms are not told there: our choice, the layers after Flamingo's.
     """
 
     def __init__(
@@ -24,6 +29,7 @@ class TemporalAggregator(nn.Module):
         if dim % num_heads:
             raise ValueError(f"dim ({dim}) must be a multiple of num_heads ({num_heads})")
         self.frames_per_aggregate = frames_per_aggregate
+        self.waves = nn.Linear(NUM_WAVES * dim, dim, bias=False)
         self.layers = nn.ModuleList(PerceiverLayer(dim, num_heads, mlp_ratio) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim)
 
@@ -38,7 +44,9 @@ class TemporalAggregator(nn.Module):
         batch = len(x)
         x, keep = rearrange(x, "b (g f) n d -> (b g) f n d", f=per), rearrange(keep, "b (g f) n -> (b g) f n", f=per)
         there = keep.unsqueeze(-1)
-        latents = torch.where(there, x, 0).sum(1) / there.sum(1).clamp(min=1)
+        shown = torch.where(there, x, 0)
+        waves = torch.einsum("bfk,bfnd->bnkd", cosines(keep.any(2)).to(x.dtype), shown)
+        latents = shown.sum(1) / there.sum(1).clamp(min=1) + self.waves(waves.flatten(2))
         is_there = keep.any(1)
         see = torch.cat([keep.flatten(1), is_there], 1)
         see = see | ~see.any(1, keepdim=True)  # an aggregate of nothing must not divide by zero
@@ -48,6 +56,14 @@ class TemporalAggregator(nn.Module):
         return rearrange(self.norm(latents), "(b g) n d -> b g n d", b=batch), rearrange(
             is_there, "(b g) n -> b g n", b=batch
         )
+
+
+def cosines(there: Tensor) -> Tensor:
+    """Waves of half a period, one, ... over the frames that are there [B, F], bool -> [B, F, NUM_WAVES]."""
+    count = there.sum(1, keepdim=True).clamp(min=1)
+    share = (there.cumsum(1) - 0.5) / count  # of the aggregate's time, in the middle of each frame
+    turns = math.pi * torch.arange(1, NUM_WAVES + 1, device=there.device)
+    return (share.unsqueeze(-1) * turns).cos() * (there / count).unsqueeze(-1)
 
 
 class PerceiverLayer(nn.Module):

@@ -319,7 +319,7 @@ def test_the_defaults_are_those_of_8b():
 
 def test_nano_s_video_blocks_stand_before_its_own_layers():
     config = nano_config(LlamaConfig(hidden_size=192, num_hidden_layers=6), with_video=True)
-    assert config.video_layers == [2, 4] and config.video_config.max_frames == 16
+    assert config.video_layers == [2, 3, 4, 5] and config.video_config.max_frames == 16
     plain = nano_config(LlamaConfig(hidden_size=192, num_hidden_layers=6))
     assert plain.video_config is None and plain.video_layers == []
 

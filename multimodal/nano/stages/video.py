@@ -250,7 +250,7 @@ def begin_as_pictures(nano: MultimodalLlama) -> None:
     encoder.project.load_state_dict(nano.image_projection.state_dict())
     encoder.out.weight.copy_(torch.eye(len(encoder.out.weight)))
     nn.init.zeros_(encoder.out.bias)
-    nn.init.normal_(encoder.time.linear.weight, std=0.02)
+    nn.init.normal_(encoder.time.linear.weight, std=0.2)  # as large as what the picture encoder tells of a place
     for layer in encoder.aggregator.layers:
         for last in (layer.out, layer.mlp[-1]):
             last.weight.mul_(0.3)
