@@ -7,6 +7,7 @@ gives at once, to 1e-4, and a row of a batch what it gives alone.
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from math import log
 from pathlib import Path
 
@@ -161,19 +162,27 @@ class _Row:
         if state is not None:
             self._token_ends.append(self._written)
             self._prosody.hear(state.to(self._like))
-        return self._sound(self._reader.push(self._text.push(text, None if state is None else state[0, 0])), last=False)
+        return self._say(self._reader.push(self._text.push(text, None if state is None else state[0, 0])))
 
     def flush(self) -> Tensor:
         rest = self._reader.push(self._text.flush())
-        if not self._any and not rest:
-            end = self._reader.flush()
-            return self._sound(end, last=True) if len(end) > 1 else self._like.new_zeros(0)
-        return self._sound([*rest, *self._reader.flush()], last=True)
+        *more, pause = self._reader.flush()
+        words = [*rest, *more]
+        if not self._any and not words:
+            return self._like.new_zeros(0)
+        return torch.cat([self._say(words), self._sound([pause], last=True)])
+
+    def _say(self, read: list[Read]) -> Tensor:
+        """Word by word, however many come at once: the same sums in the same order, and so the same bits.
+
+        A pitch that is off by one bit would be heard as another phase of the pulses a minute later.
+        """
+        starts = [at for at, phone in enumerate(read) if phone.place == 0]
+        words = [read[first:last] for first, last in pairwise([*starts, len(read)])]
+        return torch.cat([self._like.new_zeros(0), *(self._sound(word, last=False) for word in words)])
 
     def _sound(self, read: list[Read], last: bool) -> Tensor:
         """The samples that these phones make ready."""
-        if not read:
-            return self._like.new_zeros(0)
         self._any = True
         values = self._prosody.push(self._linguistic(read), [self._seen(one) for one in read], last)
         self._ids += [one.id for one in read]

@@ -1,4 +1,4 @@
-"""Text that arrives in pieces -> words in spoken form as soon as they are sure, with their places in what was written."""
+"""Text that arrives in pieces -> words in spoken form as soon as they are sure, and their places in the text."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,7 +27,7 @@ class Piece:
 
 
 class SpokenText:
-    """The spoken form of one text. A word that is said as it is written is found there; others end where they were sure."""
+    """The spoken form of one text. A word said as written is found there; others end where they became sure."""
 
     def __init__(self, stream: SpokenStream):
         self._stream, self._written, self._at = stream, "", 0
