@@ -24,7 +24,7 @@ from multimodal.transcription import transcribe
 MOST_MEMORY = 1.2
 SHORT_S, LONG_S = 5 * 60, 60 * 60
 SAMPLE_RATE, PAUSES_S = 16_000, (0.2, 2.5)  # some of them end a piece
-NEW_TOKENS = 64  # of a piece, so that ears without training, which never end, do not take all day
+NEW_TOKENS = 32  # of a piece, so that ears without training, which never end, do not take all day
 
 
 def write_speech(path: Path, seconds: float) -> None:

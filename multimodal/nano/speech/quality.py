@@ -36,6 +36,7 @@ QUESTIONS = 5 * seen.QUESTIONS_A_BLOCK
 NOISE_DB = 10.0
 BLIND_UTTERANCES = 8  # of each language
 SAMPLE_UTTERANCES = 2  # of each language, which the tests listen to each time
+MAX_NEW_TOKENS = 64  # the longest right text has half as many; who hears nothing may not know when to end
 
 SoundOf = Callable[[Utterance], Sound]
 
@@ -59,9 +60,10 @@ def write_down(
 def _texts(
     assistant: Assistant, wanted: Sequence[tuple[Utterance, str]], sound_of: SoundOf, translate: bool
 ) -> Iterator[str]:
+    made_of = assistant.model, assistant.processor
     for code, group in groupby(wanted, key=lambda pair: pair[1]):
         sounds = (sound_of(utterance) for utterance, _ in group)
-        for segments in transcribe(assistant.model, assistant.processor, sounds, code, translate):
+        for segments in transcribe(*made_of, sounds, code, translate, max_new_tokens=MAX_NEW_TOKENS):
             yield " ".join(segment.text for segment in segments)
 
 
