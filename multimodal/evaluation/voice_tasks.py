@@ -17,6 +17,16 @@ from .items import Item
 _HEARD_HZ = 16_000
 _SILENCE_S = 0.3  # before and behind: the recogniser cuts off what begins at once
 _DITHER = 1e-3  # it wants no exact zeros
+# Names of nano's world that the recogniser's dictionary lacks, in its phones.
+_PRONOUNCED = {
+    "abuja": "AH B UW JH AH",
+    "czechia": "CH EH K IY AH",
+    "gujarati": "G UW JH AH R AA T IY",
+    "kannada": "K AA N AH D AH",
+    "kyiv": "K IY IH V",
+    "malayalam": "M AA L AH Y AA L AH M",
+    "rabat": "R AH B AA T",
+}
 
 
 def voice_refusal(assistant: Assistant, task: str) -> str | None:
@@ -29,14 +39,15 @@ def voice_refusal(assistant: Assistant, task: str) -> str | None:
 class Judge:
     """Hears what a voice said: English by pocketsphinx with a grammar of the texts, other languages by the model.
 
-    The grammar names the texts of all items as they are, so a figure of English tells whether a text is heard as
-    itself among the others. It shows that speech is intelligible and cannot rank good voices.
+    The grammar has the texts of all items, numbers written out, so a figure of English tells whether a text is heard
+    as itself among the others. It shows that speech is intelligible and cannot rank good voices.
     """
 
     def __init__(self, assistant: Assistant, items: Iterable[Item]):
         self._assistant = assistant
         texts = [item.prompt or "" for item in items if item.language == "English"]
-        self._decoder = _decoder(texts) if texts else None
+        self._texts = {_phrase(text): text for text in texts}
+        self._decoder = _decoder(self._texts) if texts else None
         if self._decoder is None and assistant.model.config.speech_config is None:
             raise ValueError("tts-intelligibility in other languages than English needs ears, which this model has not")
 
@@ -55,11 +66,12 @@ class Judge:
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()
         found = self._decoder.hyp()
-        return found.hypstr if found else ""
+        heard = re.sub(r"\(\d+\)", "", found.hypstr) if found else ""  # which of two pronunciations does not matter
+        return self._texts.get(heard, heard)
 
 
-def _decoder(texts: Sequence[str]):
-    """pocketsphinx with a grammar of these texts. Raises ValueError for a word that its dictionary lacks."""
+def _decoder(phrases: Iterable[str]):
+    """pocketsphinx with a grammar of these phrases. Raises ValueError for a word that its dictionary lacks."""
     try:
         from pocketsphinx import Decoder
     except ImportError:
@@ -67,20 +79,24 @@ def _decoder(texts: Sequence[str]):
             "tts-intelligibility in English needs pocketsphinx; it comes with: pip install pocketsphinx"
         ) from None
     decoder = Decoder(lm=None, samprate=_HEARD_HZ, loglevel="FATAL")
-    phrases = [_words(text) for text in texts]
-    if unknown := sorted({word for phrase in phrases for word in phrase if not decoder.lookup_word(word)}):
+    for word, phones in _PRONOUNCED.items():
+        decoder.add_word(word, phones)
+    if unknown := sorted({word for one in phrases for word in one.split() if not decoder.lookup_word(word)}):
         raise ValueError(
-            f"tts-intelligibility: the recogniser's dictionary lacks {', '.join(unknown[:5])}; accepted: English texts "
-            "with every number written out"
+            f"tts-intelligibility: the recogniser's dictionary lacks {', '.join(unknown[:5])}; accepted: texts of the "
+            "words in its dictionary of English"
         )
-    choices = " | ".join(dict.fromkeys(" ".join(phrase) for phrase in phrases if phrase))
+    choices = " | ".join(phrase for phrase in phrases if phrase)
     decoder.add_jsgf_string("texts", f"#JSGF V1.0;\ngrammar texts;\npublic <text> = {choices};\n")
     decoder.activate_search("texts")
     return decoder
 
 
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:'[^\W_]+)*", text.lower().replace("’", "'"))
+def _phrase(text: str) -> str:
+    """A text as the recogniser's dictionary spells it: small letters, numbers as words, no signs."""
+    from tts.rules import spoken_form
+
+    return " ".join(re.findall(r"[^\W_]+(?:'[^\W_]+)*", spoken_form(text, "en").lower().replace("’", "'")))
 
 
 def say_and_hear(assistant: Assistant, batch: Sequence[Item], judge: Judge) -> list[Reply]:
