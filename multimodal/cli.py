@@ -6,6 +6,7 @@ where a command needs them.
 
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -280,6 +281,7 @@ def demo(
     from .demo.serve import opened_page
 
     page = dict(name=model, host=host, port=port, share=share, auth=(name, password) if auth else None)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a page that is ended so deletes its uploads, too
     with opened_page(load_model(model, None), **page) as address, suppress(KeyboardInterrupt):
         typer.echo(f"The page is at {address} (Ctrl-C closes it)")
         Event().wait()
