@@ -18,11 +18,12 @@ SYNTHESIS_RATE_HZ = 22_050  # espeak-ng's own
 RATES_WPM = (80, 450)  # what the library takes as it is
 
 # Values of the library's header, speak_lib.h.
-_SYNCHRONOUS = 2
-_PHONEME_EVENTS, _PHONEMES_AS_IPA, _DO_NOT_EXIT = 1, 2, 0x8000
-_UTF8, _NAMES_AS_IPA = 1, 2
+SYNCHRONOUS = 2
+OPTIONS = 1 | 2 | 0x8000  # phoneme events, their names in IPA, no exit of the process on an error
+UTF8 = 1
+RATE, VOLUME, PITCH, PITCH_RANGE = 1, 2, 3, 4
+_NAMES_AS_IPA = 2
 _WORD, _PHONEME = 1, 7
-_RATE = 1
 _SEPARATOR = "_"
 _ONE_AT_A_TIME = threading.Lock()  # two threads would share the library's state
 
@@ -44,7 +45,27 @@ class _Event(ctypes.Structure):
     ]
 
 
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+# Called with each piece of sound: where its samples lie (None at the end), how many, and what happens in it.
+Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@dataclass
+class Events:
+    """What the library tells while it speaks: (second, name) of phonemes, (second, place, length) of words."""
+
+    phonemes: list[tuple[float, bytes]] = field(default_factory=list)
+    words: list[tuple[float, int, int]] = field(default_factory=list)
+
+    def take(self, event: "ctypes.Array[_Event]") -> None:
+        """The events that come with a piece of sound; the last of them has type 0."""
+        at = 0
+        while event[at].type:
+            one = event[at]
+            if one.type == _PHONEME:
+                self.phonemes.append((one.sample / SYNTHESIS_RATE_HZ, one.id.string))
+            elif one.type == _WORD:
+                self.words.append((one.sample / SYNTHESIS_RATE_HZ, one.text_position - 1, one.length))
+            at += 1
 
 
 @dataclass
@@ -74,45 +95,49 @@ def read(text: str, voice: str, rate_wpm: int) -> Reading:
     if variant and variant not in variants():
         raise ValueError(f"espeak-ng has no variant {variant!r}; it has {', '.join(sorted(variants()))}")
     assert "\0" not in text
-    samples, events = 0, []
+    samples, events = 0, Events()
 
     def take(_: int | None, count: int, event: "ctypes.Array[_Event]") -> int:
         nonlocal samples
-        samples, at = samples + count, 0
-        while event[at].type:
-            one = event[at]
-            if one.type == _PHONEME:
-                events.append((one.sample / SYNTHESIS_RATE_HZ, one.id.string.decode("utf-8", "ignore")))
-            elif one.type == _WORD:
-                words.append((one.sample / SYNTHESIS_RATE_HZ, one.text_position - 1))
-            at += 1
+        samples += count
+        events.take(event)
         return 0
 
-    words: list[tuple[float, int]] = []
     with _ONE_AT_A_TIME:
-        library = _library()
-        if library.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise ValueError(f"espeak-ng has no voice {voice!r}")
+        library = _speaking(voice)
         names = _names(library, text)
-        callback = _Callback(take)
+        callback = Callback(take)
         library.espeak_SetSynthCallback(callback)
         encoded = text.encode() + b"\0"
         codes = (
-            library.espeak_SetParameter(_RATE, rate_wpm, 0),
-            library.espeak_Synth(encoded, len(encoded), 0, 1, 0, _UTF8, None, None),
+            library.espeak_SetParameter(RATE, rate_wpm, 0),
+            library.espeak_Synth(encoded, len(encoded), 0, 1, 0, UTF8, None, None),
         )
     if any(codes):
         raise RuntimeError(f"espeak-ng refused a text of {len(text)} characters for the voice {voice!r}: {codes}")
-    return Reading(names, events, words, samples / SYNTHESIS_RATE_HZ)
+    phonemes = [(second, name.decode("utf-8", "ignore")) for second, name in events.phonemes]
+    words = [(second, place) for second, place, _ in events.words]
+    return Reading(names, phonemes, words, samples / SYNTHESIS_RATE_HZ)
 
 
 def names(text: str, voice: str) -> list[list[str]]:
     """The names of a text's phonemes alone, clause by clause: as in `Reading`. Raises as `read` does."""
     with _ONE_AT_A_TIME:
-        library = _library()
+        return _names(_speaking(voice), text)
+
+
+_newest: list[str] = []  # the voice that was set last, at most one
+
+
+def _speaking(voice: str) -> ctypes.CDLL:
+    """The library, set to the voice. It looks for one by reading the files of all, which takes 10 ms."""
+    library = _library()
+    if _newest != [voice]:
+        _newest.clear()  # one that is not found leaves the library with the one before
         if library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise ValueError(f"espeak-ng has no voice {voice!r}")
-        return _names(library, text)
+        _newest.append(voice)
+    return library
 
 
 @cache
@@ -126,7 +151,7 @@ def _names(library: ctypes.CDLL, text: str) -> list[list[str]]:
     buffer = ctypes.create_string_buffer(text.encode())
     place, clauses = ctypes.c_void_p(ctypes.addressof(buffer)), []
     while place.value:  # the library moves it on by a clause, and to null at the end
-        told = library.espeak_TextToPhonemes(ctypes.byref(place), _UTF8, _NAMES_AS_IPA | ord(_SEPARATOR) << 8)
+        told = library.espeak_TextToPhonemes(ctypes.byref(place), UTF8, _NAMES_AS_IPA | ord(_SEPARATOR) << 8)
         parts = told.decode("utf-8", "ignore").replace(" ", _SEPARATOR).replace("\n", _SEPARATOR).split(_SEPARATOR)
         clauses.append([part for part in parts if part and not part.startswith("(")])
     return clauses
@@ -153,8 +178,7 @@ def _library() -> ctypes.CDLL:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         library = ctypes.CDLL(shutil.copy(_loader().get_library_path(), folder))
     library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    options = _PHONEME_EVENTS | _PHONEMES_AS_IPA | _DO_NOT_EXIT
-    rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(_data_folder()).encode(), options)
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(_data_folder()).encode(), OPTIONS)
     if rate != SYNTHESIS_RATE_HZ:
         raise RuntimeError(f"espeak-ng did not start: it answered {rate} where {SYNTHESIS_RATE_HZ} was expected")
     return library

@@ -24,15 +24,22 @@ import torch
 import torchaudio
 from torch import Tensor
 
-SYNTHESIS_RATE_HZ = 22_050  # espeak-ng's own
+from tts.espeak import (
+    OPTIONS,
+    PITCH,
+    PITCH_RANGE,
+    RATE,
+    SYNCHRONOUS,
+    SYNTHESIS_RATE_HZ,
+    UTF8,
+    VOLUME,
+    Callback,
+    Events,
+    variants,
+)
+
 SAMPLE_RATE_HZ = 16_000  # what ears hear
 
-# Values of the library's header, speak_lib.h.
-_SYNCHRONOUS = 2
-_PHONEME_EVENTS, _PHONEMES_AS_IPA, _DO_NOT_EXIT = 1, 2, 0x8000
-_UTF8 = 1
-_WORD, _PHONEME = 1, 7
-_RATE, _VOLUME, _PITCH, _PITCH_RANGE = 1, 2, 3, 4
 _ACCEPTED = {"rate_wpm": (80, 450), "pitch": (0, 99), "pitch_range": (0, 99), "volume": (0, 200)}
 _ONE_AT_A_TIME = threading.Lock()  # two threads would share the library's state
 
@@ -89,26 +96,6 @@ class Speech:
     words: tuple[Word, ...]
 
 
-class _Value(ctypes.Union):
-    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
-
-
-class _Event(ctypes.Structure):
-    _fields_ = [
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),  # in characters, from 1
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _Value),
-    ]
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(_Event))
-
-
 def say(text: str, voice: Voice) -> Speech:
     """The text as the voice reads it.
 
@@ -120,36 +107,28 @@ def say(text: str, voice: Voice) -> Speech:
     # A plus sign in the language would be a second variant, and past our check.
     if "+" in voice.language or (voice.variant and voice.variant not in variants()):
         raise ValueError(f"espeak-ng has no voice {voice.name!r}; its variants are {', '.join(sorted(variants()))}")
-    sound, events = bytearray(), []
+    sound, events = bytearray(), Events()
 
-    def take(samples: int | None, count: int, event: "ctypes.Array[_Event]") -> int:
+    def take(samples: int | None, count: int, event: "ctypes.Array") -> int:
         if samples:
             sound.extend(ctypes.string_at(samples, 2 * count))
-        at = 0
-        while event[at].type:
-            one = event[at]
-            if one.type == _PHONEME:
-                events.append((one.type, one.sample, one.id.string))
-            elif one.type == _WORD:
-                events.append((one.type, one.sample, (one.text_position - 1, one.length)))
-            at += 1
+        events.take(event)
         return 0
 
     with _fresh_library() as library:
-        callback = _Callback(take)
+        callback = Callback(take)
         library.espeak_SetSynthCallback(callback)
         _set_voice(library, voice)
-        settings = {_RATE: voice.rate_wpm, _PITCH: voice.pitch, _PITCH_RANGE: voice.pitch_range, _VOLUME: voice.volume}
+        settings = {RATE: voice.rate_wpm, PITCH: voice.pitch, PITCH_RANGE: voice.pitch_range, VOLUME: voice.volume}
         for parameter, value in settings.items():
             _check(library.espeak_SetParameter(parameter, value, 0), f"parameter {parameter} to {value}", voice)
         encoded = text.encode() + b"\0"
-        _check(library.espeak_Synth(encoded, len(encoded), 0, 1, 0, _UTF8, None, None), f"text {text!r}", voice)
+        _check(library.espeak_Synth(encoded, len(encoded), 0, 1, 0, UTF8, None, None), f"text {text!r}", voice)
     if not any(sound):
         raise ValueError(f"espeak-ng's voice {voice.name!r} makes no sound of {text!r}")
     samples = torch.frombuffer(sound, dtype=torch.int16).float() / 2**15
-    phonemes = [Phoneme(at / SYNTHESIS_RATE_HZ, name.decode()) for kind, at, name in events if kind == _PHONEME]
-    words = [Word(at / SYNTHESIS_RATE_HZ, *place) for kind, at, place in events if kind == _WORD]
-    return Speech(samples, tuple(phonemes), tuple(words))
+    phonemes = tuple(Phoneme(second, name.decode()) for second, name in events.phonemes)
+    return Speech(samples, phonemes, tuple(Word(*word) for word in events.words))
 
 
 def resampled(samples: Tensor, from_hz: int = SYNTHESIS_RATE_HZ, to_hz: int = SAMPLE_RATE_HZ) -> Tensor:
@@ -161,12 +140,6 @@ def resampled(samples: Tensor, from_hz: int = SYNTHESIS_RATE_HZ, to_hz: int = SA
 def _resampler(from_hz: int, to_hz: int) -> torchaudio.transforms.Resample:
     """Kept, because making its filter takes longer than using it."""
     return torchaudio.transforms.Resample(from_hz, to_hz)
-
-
-@cache
-def variants() -> frozenset[str]:
-    """Every voice variant that the installed library has."""
-    return frozenset(file.name for file in (_folder() / "espeak-ng-data/voices/!v").iterdir())
 
 
 @cache
@@ -217,8 +190,7 @@ def _fresh_library() -> Iterator[ctypes.CDLL]:
             raise RuntimeError(f"{path} is in use elsewhere in this process, and its state would colour what is said")
         library = ctypes.CDLL(path)
         try:
-            options = _PHONEME_EVENTS | _PHONEMES_AS_IPA | _DO_NOT_EXIT
-            rate = library.espeak_Initialize(_SYNCHRONOUS, 0, str(_folder() / "espeak-ng-data").encode(), options)
+            rate = library.espeak_Initialize(SYNCHRONOUS, 0, str(_folder() / "espeak-ng-data").encode(), OPTIONS)
             if rate != SYNTHESIS_RATE_HZ:
                 raise RuntimeError(
                     f"espeak-ng did not start: it answered {rate} where {SYNTHESIS_RATE_HZ} was expected"

@@ -37,7 +37,7 @@ class VoiceAcousticStage:
         torch.manual_seed(seed)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=100)
         self.model = Acoustic(*_COUNTS, **ACOUSTIC_SIZE)
-        self._set, self._held_out = recordings(run), recordings(run, held_out=True)
+        self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
         return acoustic_batch(self._set, _numbers(self._set, step, "acoustic"))
@@ -50,7 +50,7 @@ class VoiceAcousticStage:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Errors on held-out texts: mel in units of log10, pitch in nepers, voicing in nats."""
-        batches = [acoustic_batch(self._held_out, range(at, at + 16)) for at in range(0, 96, 16)]
+        batches = [acoustic_batch(self.held_out, range(at, at + 16)) for at in range(0, 96, 16)]
         figures = [self.loss(batch)[1] for batch in batches]
         return {name: sum(one[name] for one in figures) / len(figures) for name in figures[0]}
 
@@ -67,7 +67,7 @@ class VoiceVocoderStage:
         with torch.no_grad():  # filters start soft and flat
             self.model.filters.weight.mul_(0.3)
             self.model.filters.bias.zero_().unflatten(0, (-1, 128))[:, 0] = -4.0
-        self._set, self._held_out = recordings(run), recordings(run, held_out=True)
+        self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
         return _crops(self._set, random.Random(f"vocoder {step}"), _CROPS)
@@ -79,7 +79,7 @@ class VoiceVocoderStage:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """The spectral loss on held-out texts."""
-        return {"loss": self.loss(_crops(self._held_out, random.Random("held out"), 48))[0].item()}
+        return {"loss": self.loss(_crops(self.held_out, random.Random("held out"), 48))[0].item()}
 
 
 class VoiceProsodyStage:
@@ -94,7 +94,7 @@ class VoiceProsodyStage:
         self.schedule = Schedule(steps=steps, peak_lr=2e-3, muon_lr=2e-3, warmup_steps=100)
         size = SIZES["nano"] | ({} if with_states else {"state_dim": None}) | ({} if streaming else {"lookahead": None})
         self.model = Prosody(*_COUNTS, **size)
-        self._set, self._held_out = recordings(run), recordings(run, held_out=True)
+        self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
         batch = prosody_batch(self._set, _numbers(self._set, step, "prosody", 16))
@@ -119,8 +119,8 @@ class VoiceProsodyStage:
     def evaluate(self) -> dict[str, float]:
         """Mean errors on held-out texts with the truth told before: log seconds, log-F0, power."""
         totals, weights = torch.zeros(3), torch.zeros(3)
-        for first in range(0, len(self._held_out), 24):
-            batch = prosody_batch(self._held_out, range(first, first + 24))
+        for first in range(0, len(self.held_out), 24):
+            batch = prosody_batch(self.held_out, range(first, first + 24))
             error = (self._tell(batch, batch["values"]) - batch["values"]).abs() * batch["weights"]
             totals, weights = totals + error.sum((0, 1)), weights + batch["weights"].sum((0, 1))
         return dict(zip(("duration", "pitch", "power"), (totals / weights).tolist(), strict=True))
