@@ -19,7 +19,7 @@ import torch
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from multimodal.languages import LANGUAGES, find_language
 
@@ -220,7 +220,7 @@ def measure(
     if other_voices:
         from .other_voices import measure_voices  # programs of the system, which few have
 
-        figures["other voices"] = measure_voices(assistant, utterances)
+        figures["other voices"] = measure_voices(assistant, 2 * utterances)  # lists and questions
     return figures
 
 
@@ -238,7 +238,8 @@ def _language_table(figures: dict[str, Any]) -> Table:
     sides = [heard[name]["languages"] for name in ("clean", "noisy", "blind")]
     ways = [told[name] for name in ("into English", "from English", "blind")]
     table = Table(
-        *("language", "CER", "WER", "CER, noise", "WER, noise", "CER, blind", "into English", "from English", "blind"),
+        Column("language", no_wrap=True),
+        *("CER", "WER", "CER, noise", "WER, noise", "CER, blind", "into English", "from English", "blind"),
         title="Held-out voices and phrases",
     )
     for name in sides[0]:
