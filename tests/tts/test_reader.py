@@ -1,0 +1,73 @@
+import re
+from itertools import chain
+
+import pytest
+
+from tts.phones import PHONES
+from tts.reader import Reader
+from tts.rule_stream import RuleStream
+from tts.spoken_text import Piece, SpokenText
+
+TEXT = "The red circle is left of the apple, and 23 things are near water. Is it one?"
+
+
+def read(pieces, voice="en-us", language="en"):
+    """Phones that came with each piece of text, and with the end."""
+    text, reader = SpokenText(RuleStream(language)), Reader(voice)
+    phones = [reader.push(text.push(piece)) for piece in pieces]
+    return [*phones, [*reader.push(text.flush()), *reader.flush()]]
+
+
+def all_of(came):
+    return list(chain.from_iterable(came))
+
+
+def ipa(phones):
+    return "".join(PHONES[phone.id] for phone in phones)
+
+
+def test_phones_come_word_by_word_a_word_behind():
+    came = [ipa(phones) for phones in read(re.findall(r"\s*\S+", TEXT))]
+    assert came[:5] == ["", "", "ðə", "ɹˈɛd", "sˈɜːkəl"]
+
+
+@pytest.mark.parametrize("cut", [r"\s*\S+", r"(?s).", r"(?s).{7}|.+"])
+def test_any_way_to_cut_gives_the_same_phones(cut):
+    whole = ipa(all_of(read([TEXT])))
+    assert whole.startswith("ðəɹˈɛdsˈɜːkəlɪzlˈɛftʌvðɪ|ˈæpəl|") and whole.endswith("wˌʌn|")
+    assert "twˈɛntiθɹˈiː" in whole
+    assert ipa(all_of(read(re.findall(cut, TEXT)))) == whole
+
+
+def test_the_next_word_is_heard_before_a_word_is_said():
+    assert ipa(all_of(read(["the", " apple"]))).startswith("ðɪ")
+    assert ipa(all_of(read(["the", " pear"]))).startswith("ðə")
+
+
+def test_phones_know_where_their_words_end_in_what_was_written():
+    phones = all_of(read(["two red", " circles", " at the top"]))
+    ends = [phone.end for phone in phones]
+    assert ends == sorted(ends) and ends[0] == 3 and ends[-1] == 26
+
+
+def test_endings_reach_the_phones():
+    phones = all_of(read(re.findall(r"\s*\S+", "red, blue. Is it?")))
+    assert {phone.ending for phone in phones} == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("voice", "language", "text"), [("cmn", "zh", "你好，世界"), ("ja", "ja", "こんにちは"), ("th", "th", "ไทย")]
+)
+def test_scripts_without_spaces_are_read(voice, language, text):
+    assert len(all_of(read(list(text), voice, language))) > 5
+
+
+def test_a_clause_that_does_not_end_is_cut():
+    reader = Reader("en-us")
+    phones = [phone for at in range(300) for phone in reader.push([Piece(" word", 5 * at + 5)])]
+    assert len(phones) > 3 * 290 and len(reader._text) < 450
+
+
+@pytest.mark.parametrize("text", ["", "...", "\x00", "😀"])
+def test_nothing_to_say_is_one_pause(text):
+    assert ipa(all_of(read([text]))) == "|"
