@@ -3,7 +3,8 @@ import re
 import pytest
 import torch
 
-from tts.head import load_head, save_head
+from tts.head import SpeechHead, load_head, save_head
+from tts.hifigan import HifiGan
 
 from .tiny_head import STATE_DIM, tiny_head
 
@@ -99,6 +100,17 @@ def test_nothing_to_say_is_silence(head, text):
 def test_odd_texts_are_said(head, text):
     sound = torch.cat(spoken(head, [text]))
     assert len(sound) > 0.1 * head.sample_rate and sound.isfinite().all()
+
+
+def test_a_published_vocoder_takes_the_place_of_ours(head):
+    torch.manual_seed(0)
+    sizes = dict(
+        width=32, upsample_rates=(4, 4, 4, 4), upsample_kernels=(8, 8, 8, 8), kernels=(3,), dilations=((1, 3),)
+    )
+    other = SpeechHead(head.config, vocoder=HifiGan(**sizes)).eval()
+    sounds = spoken(other, words(TEXT))
+    assert sum(len(sound) > 0 for sound in sounds) > 8
+    torch.testing.assert_close(torch.cat(sounds), torch.cat(spoken(other, [TEXT])), rtol=0, atol=1e-4)
 
 
 @pytest.mark.slow
