@@ -26,8 +26,14 @@ def vits_folder(folder: Path, num_speakers: int = 1) -> Path:
     tokenizer = VitsTokenizer(str(folder / "vocab.json"), language="eng", phonemize=False, unk_token="<pad>")
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config = VitsConfig(
-        vocab_size=len(letters),
+    VitsModel(tiny_vits(len(letters), num_speakers)).save_pretrained(folder)
+    return folder
+
+
+def tiny_vits(vocab_size: int, num_speakers: int = 1) -> VitsConfig:
+    """The sizes of a VITS that speaks at once, and draws nothing."""
+    return VitsConfig(
+        vocab_size=vocab_size,
         hidden_size=16,
         num_hidden_layers=1,
         num_attention_heads=2,
@@ -49,8 +55,6 @@ def vits_folder(folder: Path, num_speakers: int = 1) -> Path:
         use_stochastic_duration_prediction=False,
         noise_scale=0.0,
     )
-    VitsModel(config).save_pretrained(folder)
-    return folder
 
 
 def speecht5_folder(folder: Path, tokenizer) -> Path:
