@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 from video.reader import Clip
 
-from .pictures import Style, edge_of, paint_ground, paint_shape, sample_style, shade
-from .scenes import HELD_OUT_PAIRS, Scene, Thing
+from .pictures import Colour, Style, edge_of, paint_ground, paint_shape, sample_style, shade, unnamed
+from .scenes import HELD_OUT_PAIRS, OTHER, Scene, Thing
 from .text.clips import Actor, ClipScene, sample_clip
 
 CODECS = ("libx264", "libvpx-vp9")
@@ -99,6 +99,17 @@ def sample_scene_of_clip(rng: random.Random, held_out: bool = False) -> ClipScen
 def pairs_of(scene: ClipScene) -> set[tuple[str, str]]:
     """The pairs of colour and shape that are seen in a clip."""
     return {(colour, actor.shape) for actor in scene.actors for colour in _colours(actor)}
+
+
+def with_strangers(scene: ClipScene, rng: random.Random) -> ClipScene:
+    """The scene with one of its things in a colour, or of a shape, that has no name here (`OTHER`).
+
+    A named shape in any colour, and a named colour on any shape, teach to tell the one apart from the other.
+    """
+    at = rng.randrange(len(scene.actors))
+    what = "shape" if scene.actors[at].action == "becomes" or rng.random() < 0.5 else "colour"
+    actors = [replace(actor, **{what: OTHER}) if at == n else actor for n, actor in enumerate(scene.actors)]
+    return ClipScene(tuple(actors))
 
 
 def _colours(actor: Actor) -> tuple[str, ...]:
@@ -230,7 +241,7 @@ def draw_frames(film: Film) -> list[np.ndarray]:
     if scale > 1:
         ground = ground.resize((size[0] * scale, size[1] * scale), Image.Resampling.NEAREST)
     looks = [
-        (rng.random(), {colour: shade(colour, style, rng) for colour in _colours(path.actor)}) for path in film.paths
+        (rng.random(), {colour: _fill(colour, style, rng) for colour in _colours(path.actor)}) for path in film.paths
     ]
     frames = []
     for number in range(film.frames):
@@ -241,6 +252,10 @@ def draw_frames(film: Film) -> list[np.ndarray]:
                 _draw_pose(brush, path.actor.shape, pose, shades[pose.colour], build, style, canvas.size)
         frames.append(np.asarray(canvas.reduce(scale) if scale > 1 else canvas))
     return frames
+
+
+def _fill(colour: str, style: Style, rng: random.Random) -> Colour:
+    return unnamed(style, rng) if colour == OTHER else shade(colour, style, rng)
 
 
 def share_of(film: Film, frame: int) -> float:

@@ -18,9 +18,10 @@ from video.frames import cut_frames
 
 from ..model import MultimodalLlama
 from ..training.loop import write_atomically
-from .clips import Film, decode, encode, sample_film, sample_scene_of_clip
+from .clips import Film, decode, encode, sample_film, sample_scene_of_clip, with_strangers
 
 CLIPS_A_FILE = 64
+STRANGERS_FROM = 2048  # training clips with this number and later ones show a thing without a name
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class SeenClip:
 def film_of(number: int, seed: int, held_out: bool = False) -> Film:
     """The film with this number."""
     rng = random.Random(f"film {seed} {number} {held_out}")
-    return sample_film(sample_scene_of_clip(rng, held_out), rng, held_out)
+    scene = sample_scene_of_clip(rng, held_out)
+    if number >= STRANGERS_FROM and not held_out:
+        scene = with_strangers(scene, rng)
+    return sample_film(scene, rng, held_out)
 
 
 class SeenClips:

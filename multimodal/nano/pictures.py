@@ -167,7 +167,7 @@ def shade(name: str, style: Style, rng: random.Random) -> Colour:
     return red, green, blue
 
 
-def _unnamed(style: Style, rng: random.Random) -> Colour:
+def unnamed(style: Style, rng: random.Random) -> Colour:
     """A colour like none that has a name, and unlike the ground."""
     named = [*COLOURS.values(), *_WEB_COLOURS.values()]
     apart = 130.0
@@ -186,7 +186,7 @@ def _draw_thing(
     x, y, radius = thing.x * size[0] - 0.5, thing.y * size[1] - 0.5, thing.radius * side
     turn = math.radians(rng.uniform(-style.rotation, style.rotation))
     build = rng.random()  # arm width of a cross, points of a star, hole of a ring
-    fill = _unnamed(style, rng) if thing.colour == OTHER else shade(thing.colour, style, rng)
+    fill = unnamed(style, rng) if thing.colour == OTHER else shade(thing.colour, style, rng)
     if style.outline:
         edge = (0, 0, 0) if rng.random() < 0.4 and thing.colour != "black" else edge_of(fill)
         paint_shape(brush, thing.shape, x, y, radius, turn, build, edge, style.outline)

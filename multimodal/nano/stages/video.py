@@ -27,7 +27,7 @@ from ...training.loop import Schedule
 from ..clips import Film, played_backwards, share_of
 from ..compose import compose_nano, nano_config, picture_weights
 from ..film_features import SeenClip, SeenClips
-from ..scenes import COLOURS, SHAPES
+from ..scenes import COLOURS, OTHER, SHAPES
 from ..text.clips import ACTIONS, DIRECTIONS, ClipScene, ask_about_clip
 from ..text.tokenizer import ConversationEncoder
 
@@ -36,6 +36,7 @@ HELD_OUT_CLIPS = 128
 CLIPS_A_STEP = 8
 QUESTIONS_A_CLIP = 10
 TOKENS_A_ROW = 180
+FRAMES_SHOWN = (9, 16)  # of the frames seen, at random in training: no two looks at a clip are alike
 STORY_WEIGHT = 0.5
 FACTS = {  # what the memory of a place tells of the thing that passed there; 0: nothing did, or no such fact
     "colour": tuple(COLOURS),
@@ -135,9 +136,13 @@ class VideoStage:
         if backwards:
             scene, features, times_s = backwards, features.flip(0), times_s.max() - times_s.flip(0)
         story = told_by_place(film, scene, len(features), bool(backwards))
+        if may_turn:
+            shown = sorted(rng.sample(range(len(features)), min(len(features), rng.randint(*FRAMES_SHOWN))))
+            features, times_s = features[shown], times_s[shown]
         ids, branch, answers, kinds = list(self._prefix), [0] * len(self._prefix), [], []
         position = list(range(len(ids)))
-        for number, question in enumerate(ask_about_clip(scene, rng, QUESTIONS_A_CLIP)):
+        asked = [one for one in ask_about_clip(scene, rng, QUESTIONS_A_CLIP) if OTHER not in one.text + one.answer]
+        for number, question in enumerate(asked):
             if len(ids) > TOKENS_A_ROW:
                 break
             turn = self._turn(question.text)
