@@ -33,6 +33,7 @@ from .memory import (
     weights_of,
 )
 from .nano.scenes import COLOURS, KINDS, SHAPES, SIZES, WORDS
+from .voice import voice_in_words, voice_weights
 
 FORMATS = {
     "hub": "Llama 3.2 Vision as the hub stores it",
@@ -46,6 +47,7 @@ FORMATS = {
     "ours": "a folder of save_pretrained",
 }
 _FIGURES = "figures.json"
+FLOAT32_BYTES = 4
 _SUMMED = ("parameters", "bytes", "bfloat16", "four_bits")
 
 _NANO_KNOWS = (
@@ -104,7 +106,7 @@ class Info:
 
     `format`: of its files, in words. `sources` and `left_out`: as in the configuration. `keys_and_values`, `needs`
     (bytes at "bfloat16" and "four_bits", with what a short conversation keeps) and `fits`: see `memory.py`. A
-    picture trunk alone has no vocabulary, keeps no conversation, and needs its weights.
+    picture trunk alone has no vocabulary, keeps no conversation, and needs its weights. `voice`: in words.
     """
 
     model: str
@@ -123,6 +125,7 @@ class Info:
     fits: list[Fit]
     knows: tuple[str, ...]
     does_not_know: tuple[str, ...]
+    voice: str | None
     held_out: HeldOut | None
 
 
@@ -145,6 +148,8 @@ def _info(model: str, published: Published) -> Info:
     text, vision = (config.text_config, config.vision_config) if config else (None, published.config)
     vision = None if isinstance(vision, SpeechConfig) else vision
     parts = _read_parts(published)
+    if spoken := voice_weights(published.folder):
+        parts.append(Part("voice", *spoken, *[FLOAT32_BYTES * spoken[0]] * 2))  # it speaks at float32, whatever writes
     kept = config and keys_and_values_of(config)
     bfloat16, four_bits = needed(parts, kept)
     figures = published.folder / _FIGURES
@@ -165,6 +170,7 @@ def _info(model: str, published: Published) -> Info:
         fits=fits(bfloat16, four_bits),
         knows=_NANO_KNOWS if model == "nano" else (),
         does_not_know=_NANO_DOES_NOT_KNOW if model == "nano" else (),
+        voice=voice_in_words(published.folder),
         held_out=_read_figures(figures) if figures.is_file() else None,
     )
 
@@ -246,6 +252,8 @@ def show(info: Info, console: Console) -> None:
             f"pictures: up to {info.max_tiles} tiles of {info.tile_px} x {info.tile_px} px, patches of {info.patch_px} "
             f"px{before}"
         )
+    if info.voice:
+        console.print(f"voice: {info.voice}")
     console.print()
     _show_fits(info, console)
     for title, lines in (("It knows", info.knows), ("It does not know", info.does_not_know)):
@@ -261,7 +269,13 @@ def _kind(info: Info) -> str:
     if info.vocabulary is None:
         return "a picture trunk" if info.tile_px else "ears without a core"
     senses = [sense for sense, there in (("eyes", info.tile_px), ("ears", "speech encoder" in names)) if there]
-    return f"a Llama 3 with {' and '.join(senses)}" if senses else "a Llama 3"
+    senses += ["a voice"] if info.voice else []
+    return f"a Llama 3 with {_listed(senses)}" if senses else "a Llama 3"
+
+
+def _listed(names: list[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _show_parts(info: Info, console: Console) -> None:

@@ -6,6 +6,7 @@ text-to-audio model of the library. Both take text as it is written and give sou
 
 import io
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import torch
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .checkpoint import NANO, files_of
@@ -308,6 +310,29 @@ def hub_voice_of(folder: Path) -> str | None:
         return json.loads((folder / CONFIG).read_text("utf-8")).get("hub_voice")
     except (ValueError, AttributeError) as error:
         raise ValueError(f"{folder / CONFIG}: found no description of a voice ({error})") from error
+
+
+def voice_in_words(folder: Path) -> str | None:
+    """What the configuration in a model's folder tells of its voice; None if it has none."""
+    if not (folder / CONFIG).is_file():
+        return None
+    if (hub_voice := hub_voice_of(folder)) is not None:
+        return "a text-to-audio model, in its folder" if hub_voice == BESIDE else f"{hub_voice}, a text-to-audio model"
+    noted = json.loads((folder / CONFIG).read_text("utf-8"))
+    speakers, languages = noted.get("speakers", {}), noted.get("languages", {})
+    return f"streams as text is written; speakers {', '.join(speakers)}; {len(languages)} languages"
+
+
+def voice_weights(folder: Path) -> tuple[int, int] | None:
+    """Parameters of the head in a model's folder, and their bytes there; None if there is none."""
+    if not (folder / WEIGHTS).is_file():
+        return None
+    try:
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{folder / WEIGHTS}: found no readable safetensors file ({error})") from error
+    return sum(map(math.prod, shapes)), (folder / WEIGHTS).stat().st_size
 
 
 def _downloaded(name: str, patterns: Sequence[str], **hub) -> Path:

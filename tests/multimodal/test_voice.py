@@ -11,7 +11,9 @@ import torch
 
 import multimodal
 from multimodal import Assistant
+from multimodal.checkpoint import NANO
 from multimodal.core_states import CoreStates
+from multimodal.info import read_info
 from multimodal.nano.voice.states import states_of
 from multimodal.voice import Speaking, Speech
 from multimodal.voice_head import HeadVoice
@@ -401,3 +403,11 @@ def test_a_folder_that_is_no_voice_is_refused_in_one_line(plain, vits, tmp_path,
 def test_no_such_voice_is_refused_at_once(plain):
     with pytest.raises(ValueError, match="no/such-voice: found neither such a folder nor such a model"):
         Assistant(plain.model, plain.processor, "no/such-voice")
+
+
+@pytest.mark.slow
+def test_info_tells_of_nanos_voice():
+    told = read_info("nano")
+    [part] = [part for part in told.parts if part.name == "voice"]
+    assert part.bytes == (NANO / "voice.safetensors").stat().st_size and part.parameters * 2 <= part.bytes
+    assert "34 languages" in told.voice
