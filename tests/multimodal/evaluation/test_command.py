@@ -23,6 +23,7 @@ from multimodal.evaluation.items import TASKS, Item
 
 from ..test_speech import EARS
 from ..tiny_assistant import picture, save, tiny_assistant
+from .test_outside import whisper  # noqa: F401
 
 ROOT = Path(__file__).parents[3]
 COLOURS = ("red", "blue", "green", "black", "orange", "purple")
@@ -153,6 +154,19 @@ def test_what_a_model_cannot_do_is_refused_or_left_out_of_all(tmp_path, manifest
     assert ran.exit_code == 0 and "left out: asr needs ears" in ran.stdout
     assert "asr needs ears" in (tmp_path / "b" / "report.md").read_text()
     assert results(tmp_path / "b")["settings"]["skipped"]["video-qa"].startswith("video-qa needs a clip encoder")
+
+
+def test_a_model_from_outside_is_measured_by_the_same_ruler(tmp_path, model, whisper, manifest):  # noqa: F811
+    sounds = manifest.with_name("sounds.tsv")
+    for name, told in (("ours", model), ("theirs", f"whisper={whisper}")):
+        ran = run("asr", *options(told, sounds, tmp_path / name, languages="hi"))
+        assert ran.exit_code == 0, ran.stderr
+    section = results(tmp_path / "theirs")["tasks"][0]
+    assert list(section["languages"]) == ["Hindi"] and section["languages"]["Hindi"]["items"] == 2
+    assert "Hindi" in run("compare", tmp_path / "ours", tmp_path / "theirs").stdout
+    assert_refused(
+        run("image-qa", *options(f"whisper={whisper}", manifest, tmp_path / "x")), "does not do image-qa; it does asr"
+    )
 
 
 @pytest.mark.parametrize(
