@@ -6,6 +6,7 @@ gives at once, to 1e-4, and a row of a batch what it gives alone.
 """
 
 import json
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from math import log
@@ -203,7 +204,7 @@ class _Row:
 
     def _seen(self, phone: Read) -> int:
         """How many tokens a phone may see: up to that in which its word ends, of those that have come."""
-        return next((at + 1 for at, end in enumerate(self._token_ends) if end >= phone.end), len(self._token_ends))
+        return min(bisect_left(self._token_ends, phone.end) + 1, len(self._token_ends))
 
 
 def save_head(head: SpeechHead, config: Path, weights: Path) -> None:

@@ -40,6 +40,7 @@ from .stages.tokenizer import train_tokenizer
 from .stages.trunk import TrunkStage
 from .stages.video import VideoStage
 from .stages.voice import VoiceAcousticStage, VoiceProsodyStage, VoiceVocoderStage
+from .voice.export import export_voice
 
 # One file a part: a later part adds a file and leaves the others as they are, byte for byte.
 SHARDS = {
@@ -148,7 +149,7 @@ def train_nano(
 def export(run: Path, folder: Path) -> None:
     """Write a run's model as a folder that `multimodal.load` and the Auto classes open, weights in float16.
 
-    Clips and ears are in it if the run has trained them. `folder` must not exist yet; it is whole or not there.
+    Clips, ears and a voice are in it if the run has trained them. `folder` must not exist yet; it is whole or not there.
     """
     tokenizer = train_tokenizer(run)
     config = nano_config(core_config(tokenizer), with_ears=_ears(run).exists(), with_video=_video(run).exists())
@@ -170,6 +171,8 @@ def export(run: Path, folder: Path) -> None:
         max_new_tokens=256,
     ).save_pretrained(partial)
     processor_of(config, tokenizer).save_pretrained(partial)
+    if (run / VoiceProsodyStage.name / "final.safetensors").exists():
+        export_voice(run, partial)
     partial.rename(folder)
 
 

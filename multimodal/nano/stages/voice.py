@@ -85,12 +85,14 @@ class VoiceVocoderStage:
 class VoiceProsodyStage:
     """Text and core states -> prosody; see `multimodal.training.loop.Stage`.
 
-    with_states and lookahead: variants to compare with. Their names are the folders they are trained in.
+    with_states and streaming: variants to compare with. Their names are the folders they are trained in.
     """
+
+    name = "voice-prosody"
 
     def __init__(self, run: Path, steps: int = 1500, seed: int = 0, with_states: bool = True, streaming: bool = True):
         torch.manual_seed(seed)
-        self.name = "voice-prosody" + ("" if with_states else "-no-states") + ("" if streaming else "-whole")
+        self.name += ("" if with_states else "-no-states") + ("" if streaming else "-whole")
         self.schedule = Schedule(steps=steps, peak_lr=2e-3, muon_lr=2e-3, warmup_steps=100)
         size = SIZES["nano"] | ({} if with_states else {"state_dim": None}) | ({} if streaming else {"lookahead": None})
         self.model = Prosody(*_COUNTS, **size)

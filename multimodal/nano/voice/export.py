@@ -1,6 +1,6 @@
 """Nano's voice out of a run's folder: the three networks as one head, in two files.
 
-    python -m multimodal.nano.voice.export runs/nano [multimodal/nano/weights]
+python -m multimodal.nano.voice.export runs/nano [multimodal/nano/weights]
 """
 
 import sys
@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
+from multimodal.assistant import NANO
 from multimodal.languages import LANGUAGES
 from tts.head import HeadConfig, SpeechHead, save_head
 from tts.prosody import SIZES
@@ -39,11 +40,14 @@ def _fill(module: nn.Module, path: Path) -> None:
     module.load_state_dict(load_file(path))
 
 
+def export_voice(run: Path, folder: Path) -> None:
+    """Write the head that a run has trained into a folder."""
+    save_head(trained_head(run), folder / CONFIG, folder / WEIGHTS)
+
+
 def main() -> None:
     """Export a run's voice."""
-    run, folder = Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else "multimodal/nano/weights")
-    folder.mkdir(parents=True, exist_ok=True)
-    save_head(trained_head(run), folder / CONFIG, folder / WEIGHTS)
+    export_voice(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else NANO))
 
 
 if __name__ == "__main__":
