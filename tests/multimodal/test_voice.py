@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 import multimodal
@@ -15,9 +14,8 @@ from multimodal.checkpoint import NANO
 from multimodal.core_states import CoreStates
 from multimodal.info import read_info
 from multimodal.nano.voice.states import states_of
-from multimodal.voice import Speaking, Speech
+from multimodal.voice import Speaking
 from multimodal.voice_head import HeadVoice
-from multimodal.voice_hub import LONGEST_CLAUSE, cut
 
 from .tiny_assistant import POSITIONS, picture, tiny_assistant, tiny_tokenizer
 from .tiny_voices import HOP, HummingHead, speecht5_folder, vits_folder
@@ -207,31 +205,6 @@ def test_a_speecht5_speaks_through_its_vocoder(plain, tmp_path):
     np.testing.assert_allclose(again.speak("hi").samples[:32], assistant.speak("hi").samples[:32], atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("text", "clauses", "rest"),
-    [
-        ("It is 3.5, not 10:30. Yes", ["It is 3.5,", " not 10:30."], " Yes"),
-        ("one, two", ["one,"], " two"),
-        ("one,", [], "one,"),  # "1," may go on as "1,000"
-        ("今天是星期一。很冷", ["今天是星期一。"], "很冷"),
-        ("यह सोमवार है। ठीक", ["यह सोमवार है।"], " ठीक"),
-        ('"Yes." he said', ['"Yes."'], " he said"),
-        ("a\nb", ["a\n"], "b"),
-        ("", [], ""),
-    ],
-)
-def test_clauses(text, clauses, rest):
-    assert cut(text) == (clauses, rest)
-
-
-def test_a_clause_without_an_end_is_cut_at_a_blank():
-    clauses, rest = cut("many words " * 100)
-    assert all(len(one) <= LONGEST_CLAUSE and one.endswith(" ") for one in clauses)
-    assert "".join(clauses) + rest == "many words " * 100
-    clauses, rest = cut("x" * 1000)
-    assert "".join(clauses) + rest == "x" * 1000 and max(map(len, clauses)) == LONGEST_CLAUSE
-
-
 # Files
 
 
@@ -260,38 +233,7 @@ def test_a_voice_of_the_hub_is_named_where_only_adapters_are_kept(plain, vits, t
     assert json.loads((tmp_path / "voice.json").read_text()) == {"hub_voice": "facebook/mms-tts-eng"}
 
 
-def test_a_wav_file_holds_the_samples(tmp_path):
-    samples = np.sin(np.arange(800) / 9).astype(np.float32)
-    Speech(samples, 16_000).save(tmp_path / "a.wav")
-    Speech(samples, 16_000).save(tmp_path / "a.wav")  # written over
-    read, rate = soundfile.read(tmp_path / "a.wav")
-    assert rate == 16_000 and np.abs(read - samples).max() < 1e-4
-    assert [file.name for file in tmp_path.iterdir()] == ["a.wav"]
-
-
 # What cannot be
-
-
-@pytest.mark.parametrize(
-    ("path", "found"),
-    [
-        ("", "found a folder"),
-        ("a.mp3", "found .mp3; accepted: the path of a WAV file"),
-        ("a", "found no ending"),
-        ("no/a.wav", "found no folder .*no to write it in"),
-    ],
-)
-def test_a_path_that_takes_no_sound_is_refused(tmp_path, path, found):
-    with pytest.raises(ValueError, match=found):
-        Speech(np.zeros(9, dtype=np.float32), 16_000).save(tmp_path / path)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("samples", [[], [0.0, float("nan")]])
-def test_no_sound_and_nan_are_not_written(tmp_path, samples):
-    with pytest.raises(ValueError, match="nothing was written"):
-        Speech(np.array(samples, dtype=np.float32), 16_000).save(tmp_path / "a.wav")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
