@@ -12,7 +12,7 @@ SUFFIXES = {
 }
 _ABOUT_NANO = (
     "Nano can tell colour, shape, count, size and place of simple drawn things, and read short printed words",
-    "Nano knows nothing of photographs or of the world at large: it is 5 million weights that ship inside the package.",
+    "Nano knows nothing of photographs or of the world at large: it is a few million weights that ship inside the package.",
 )
 
 
@@ -58,7 +58,7 @@ class Abilities:
         if name == "nano":
             more = [
                 "tell what moves in a clip" * self.clip,
-                "understand the same questions aloud, in 34 languages dates and numbers" * self.sound,
+                "hear those questions asked aloud, and dates and numbers in 34 languages" * self.sound,
                 "speak its answers" * self.voice,
             ]
             return ", ".join([_ABOUT_NANO[0], *filter(None, more)]) + ".", _ABOUT_NANO[1]
