@@ -25,6 +25,10 @@ _QUESTIONS, _STOPS, _COMMAS = set("?？؟"), set(".!。！।…\n"), set(",;:�
 MAX_CHARACTERS = 20_000  # of one text: espeak-ng reads 10,000 in about a second
 
 
+class NothingToSay(ValueError):
+    """A text without a letter, digit or sign that is spoken."""
+
+
 @dataclass(frozen=True)
 class Phone:
     """One phone: its symbol, its word (counted from 0), where that word starts in the text, and its time."""
@@ -48,13 +52,13 @@ def events(text: str, voice: str, rate_wpm: int = 175) -> list[Phone]:
     are words of their own, and words that it reads as one ("of the") share the place of the first.
     Control characters, which have no sound, count as spaces; other signs are read by their names, emoji too.
 
-    Raises ValueError for a text without anything to say, one of more than MAX_CHARACTERS, or an unknown voice.
+    Raises NothingToSay, and ValueError for a text of more than MAX_CHARACTERS or an unknown voice.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"found a text of {len(text)} characters; accepted are at most {MAX_CHARACTERS}: cut it")
     phones = timed(read(speakable(text), voice, rate_wpm))
     if all(phone.ipa == PAUSE for phone in phones):
-        raise ValueError(f"found nothing to say in {text[:80]!r}: a text needs at least one letter, digit or sign")
+        raise NothingToSay(f"found nothing to say in {text[:80]!r}: a text needs at least one letter, digit or sign")
     return phones
 
 

@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from .phones import PAUSE, Phone, events, phone_id, places_and_endings
+from .espeak import names
+from .phones import PAUSE, NothingToSay, Phone, events, phone_id, places_and_endings
 from .spoken_text import Piece
 
 _CLAUSE_ENDS = re.compile(r"[,;:.!?…。！？，、；：؟،؛।]+[\"'’)]*\s")
-
 _LONGEST_CLAUSE = 400  # characters; one that does not end is cut at a word
 
 
@@ -25,6 +25,8 @@ class Reader:
     """Reads one text. The clause that is being written is read again with each new word, and words once said stay."""
 
     def __init__(self, voice: str):
+        """Raises ValueError if espeak-ng is not installed or lacks the voice."""
+        names("a", voice)
         self._voice = voice
         self._text, self._ends, self._said = "", [], 0
 
@@ -54,7 +56,7 @@ class Reader:
             return []
         try:
             phones = events(clause, self._voice)
-        except ValueError:  # signs without a sound, which are no error in the middle of a text
+        except NothingToSay:  # signs without a sound, which are no error in the middle of a text
             return []
         places, endings = places_and_endings(phones, clause)
         newest = phones[-1].place

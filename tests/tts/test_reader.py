@@ -3,6 +3,7 @@ from itertools import chain
 
 import pytest
 
+from tts import espeak
 from tts.phones import PHONES
 from tts.reader import Reader
 from tts.rule_stream import RuleStream
@@ -71,3 +72,20 @@ def test_a_clause_that_does_not_end_is_cut():
 @pytest.mark.parametrize("text", ["", "...", "\x00", "😀"])
 def test_nothing_to_say_is_one_pause(text):
     assert ipa(all_of(read([text]))) == "|"
+
+
+def _not_found(name):
+    raise ModuleNotFoundError(name)
+
+
+def test_without_the_voice_or_the_library_it_does_not_start(monkeypatch):
+    with pytest.raises(ValueError, match="no voice 'xx'"):
+        Reader("xx")
+    monkeypatch.setattr(espeak.importlib, "import_module", _not_found)
+    espeak._library.cache_clear()
+    espeak._newest.clear()
+    try:
+        with pytest.raises(ValueError, match=r"multimodal-llama\[espeak\]"):
+            Reader("en-us")
+    finally:
+        espeak._library.cache_clear()
