@@ -12,7 +12,7 @@ SUFFIXES = {
 }
 _ABOUT_NANO = (
     "Nano can tell colour, shape, count, size and place of simple drawn things, and read short printed words",
-    "Nano knows nothing of photographs or of the world at large: it is a few million weights that ship inside the package.",
+    "Nano knows nothing of photographs or of the world at large: a few million weights that ship with the package.",
 )
 
 
