@@ -197,9 +197,10 @@ def add_parts(folder: Path, run: Path) -> None:
     _write_shards(weights, folder)
     config.architectures, config.dtype = [MultimodalLlama.__name__], "float16"
     config.save_pretrained(folder)
-    with tempfile.TemporaryDirectory() as made:  # the tokenizer beside it is the folder's, and stays
+    with tempfile.TemporaryDirectory() as made:  # the tokenizer is the folder's, and stays
         processor_of(config, PreTrainedTokenizerFast.from_pretrained(folder)).save_pretrained(made)
-        shutil.copy(Path(made) / "processor_config.json", folder)
+        for name in ("processor_config.json", "chat_template.jinja"):
+            shutil.copy(Path(made) / name, folder)
 
 
 def _later_weights(run: Path) -> dict[str, Tensor]:
