@@ -6,12 +6,13 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 
 .PHONY: ask demo test evaluate lint
 
-ask: .venv/.default  ## the main job: questions about a picture, answered by the nano model that ships here
+ask: .venv/.voice  ## the main job: questions about pictures and a clip, answered by the nano model that ships here
 	$(BIN)/multimodal ask "How many things are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "How many circles are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png
 	$(BIN)/multimodal ask "Is there a blue square?" --image examples/scene.png
 	$(BIN)/multimodal ask "What does it say?" --image examples/sign.jpg
+	$(BIN)/multimodal ask "What is the shape of the green thing?" --image examples/scene.png --speak answer.wav
 
 demo: .venv/.demo  ## the page: see, speak and listen in a browser
 	$(BIN)/multimodal demo
@@ -31,13 +32,17 @@ lint: .venv/.lint
 	$(INSTALL) -e .
 	@touch $@
 
+.venv/.voice: pyproject.toml constraints.txt | .venv/bin/pip
+	$(INSTALL) -e '.[voice,espeak]'
+	@touch .venv/.default $@
+
 .venv/.demo: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) -e '.[demo,voice,espeak]'
-	@touch .venv/.default $@
+	@touch .venv/.default .venv/.voice $@
 
 .venv/.all: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) -e '.[train,eval,demo,voice,espeak,dev]'
-	@touch .venv/.default .venv/.demo .venv/.lint $@
+	@touch .venv/.default .venv/.voice .venv/.demo .venv/.lint $@
 
 .venv/.lint: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) ruff
