@@ -221,7 +221,7 @@ def _clip_section(figures: dict[str, Any]) -> str:
 their order: each has another answer where the clip runs backwards. Clips are encoded files, read as any other file.
 Never trained on are the pairs and grounds above, sizes and rates, two of the four codecs, scenes and seeds. Beside
 the score stand four that see no time: the best answer that is always the same, and the model itself shown the
-frames in a random order, one frame, and a grey clip.
+frames in a random order, one frame, and a grey clip (the last three on the first {overall["controls"]} questions).
 
 {clip_table(figures)}
 """
