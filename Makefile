@@ -12,6 +12,7 @@ ask: .venv/.voice  ## the main job: questions about pictures and a clip, answere
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png
 	$(BIN)/multimodal ask "Is there a blue square?" --image examples/scene.png
 	$(BIN)/multimodal ask "What does it say?" --image examples/sign.jpg
+	$(BIN)/multimodal ask "What happens first?" --video examples/clip.mp4
 	$(BIN)/multimodal ask "What is the shape of the green thing?" --image examples/scene.png --speak answer.wav
 
 demo: .venv/.demo  ## the page: see, speak and listen in a browser
