@@ -106,9 +106,9 @@ def test_a_row_is_the_prompt_of_the_processor(stage, run):
 def test_a_clip_shown_backwards_is_asked_about_as_that(stage):
     seen = stage.clips[1]
     rows = [stage.row(seen, random.Random(seed)) for seed in range(12)]
-    turned = [row for row in rows if not torch.equal(row.features, seen.features)]
-    assert 0 < len(turned) < 12 and all(torch.equal(row.features, seen.features.flip(0)) for row in turned)
-    assert all(row.times_s[0] == 0 and (row.times_s.diff() > 0).all() for row in rows)
+    turned = [row for row in rows if not _is_part(row.features, seen.features)]
+    assert 0 < len(turned) < 12 and all(_is_part(row.features, seen.features.flip(0)) for row in turned)
+    assert all(row.times_s[0] >= 0 and (row.times_s.diff() > 0).all() for row in rows)
     answers = {one.text: one.answer for one in ask_about_clip(played_backwards(seen.film.scene), random.Random(0), 400)}
     tokenizer, row = stage._encoder, turned[0]
     for start, stop in row.answers:
@@ -165,3 +165,9 @@ def test_parts_are_added_and_all_other_bytes_stay(stage, run, tmp_path):
     film = stage.clips[2].film
     answer = multimodal.load(folder).ask("What happens?", video=encode(film), max_new_tokens=4)
     assert answer.prompt_tokens > 5 and isinstance(PreTrainedTokenizerFast.from_pretrained(folder).eos_token, str)
+
+
+def _is_part(some: torch.Tensor, of: torch.Tensor) -> bool:
+    """Whether the frames are among those, in their order."""
+    left = iter(of)
+    return all(any(torch.equal(frame, one) for one in left) for frame in some)
