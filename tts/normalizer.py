@@ -36,14 +36,25 @@ class Normalizer(nn.Module):
 
     core_dim: width of the core's states, 0 for a tagger without them. both_ways: a bidirectional LSTM, which
     needs the whole text. dim: width of the LSTM; embed_dim: of a token's features; heads, head_dim: of the
-    attention.
+    attention. In training a share of numbers is dropped before and after the LSTM (dropout) and of the core's
+    states (state_dropout), and of the words all but their shape (word_dropout).
     """
 
     def __init__(
-        self, core_dim: int, dim: int = 128, embed_dim: int = 56, heads: int = 4, head_dim: int = 16, both_ways=False
+        self,
+        core_dim: int,
+        dim: int = 128,
+        embed_dim: int = 56,
+        heads: int = 4,
+        head_dim: int = 16,
+        both_ways: bool = False,
+        dropout: float = 0.0,
+        state_dropout: float = 0.0,
+        word_dropout: float = 0.0,
     ):
         super().__init__()
         self.core_dim, self.heads, self.both_ways = core_dim, heads, both_ways
+        self.dropout, self.state_dropout, self.word_dropout = dropout, state_dropout, word_dropout
         self.features = nn.Embedding(_WORDS + 2 * _AFFIXES + _SHAPES, embed_dim)
         self.look = nn.Linear((1 + RIGHT_CONTEXT) * embed_dim, dim)
         if core_dim:
@@ -69,13 +80,14 @@ class Normalizer(nn.Module):
         x = F.gelu(self.look(x.transpose(2, 3).flatten(2)))
         if self.core_dim:
             x = x + self.attend(x, states, owners, torch.arange(ids.shape[1], device=ids.device))
+        x = F.dropout(x, self.dropout, self.training)
         if self.both_ways:
             lengths = keep.sum(1).cpu()
             packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
             y, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True, total_length=ids.shape[1])
         else:
             y, _ = self.lstm(x)
-        return self.logits(y, ids)
+        return self.logits(F.dropout(y, self.dropout, self.training), ids)
 
     def logits(self, y: Tensor, ids: Tensor) -> Tensor:
         """y [B, T, W] -> logits [B, T, labels], those that do not fit the kind of the token left out."""
@@ -87,7 +99,7 @@ class Normalizer(nn.Module):
         A token sees the states that end in it, in the LEFT_CONTEXT tokens before it and the RIGHT_CONTEXT after.
         Besides, there is nothing to see: a key and a value of zeros, so that a token without states is defined.
         """
-        states = self.states_norm(states)
+        states = F.dropout(self.states_norm(states), self.state_dropout, self.training)
         q, k, v = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in (self.q(x), self.k(states), self.v(states))
         )
@@ -99,7 +111,11 @@ class Normalizer(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
     def _embed(self, ids: Tensor) -> Tensor:
-        return self.features(ids[..., :4]).sum(-2)
+        rows = self.features(ids[..., :4])
+        if not self.training:
+            return rows.sum(-2)
+        known = torch.rand(ids.shape[:-1], device=rows.device) >= self.word_dropout
+        return rows[..., :3, :].sum(-2) * known[..., None] + rows[..., 3, :]
 
     def step(self, window: Tensor, states: Tensor, owners: Tensor, place: int, memory: tuple) -> tuple[Tensor, tuple]:
         """One token: window [1 + R, E] of embedded tokens -> logits [labels] before the fit, the LSTM's memory."""

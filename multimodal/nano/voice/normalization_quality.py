@@ -3,7 +3,8 @@
     python -m multimodal.nano.voice.normalization_quality --run runs/nano [--json]
 
 Held-out sentences have frames, leads, tails and words that training never showed. A sentence is right if every
-word of its spoken form is. Intervals hold 95% of 2,000 resamplings of the sentences; differences are paired.
+word of its spoken form is. Sentences of one frame rise and fall together, so intervals hold 95% of 2,000
+resamplings of the frames, not of the sentences; differences are paired.
 """
 
 import argparse
@@ -38,13 +39,15 @@ def right_of(run: Path, sentences: Sequence[Sentence]) -> dict[str, Tensor]:
     }
 
 
-def interval(values: Tensor, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of values [N], and the bounds that hold 95% of the means of resampled values."""
+def interval(values: Tensor, frames: Sequence[str], seed: int = 0) -> tuple[float, float, float]:
+    """Mean of values [N], and the bounds that hold 95% of the means when the frames they come from are resampled."""
+    names, of = torch.tensor([sorted(set(frames)).index(frame) for frame in frames]).unique(return_inverse=True)
+    sums = torch.zeros(len(names)).index_add(0, of, values)
+    counts = of.bincount().float()
     generator = torch.Generator().manual_seed(seed)
-    means = [
-        values[torch.randint(len(values), (len(values),), generator=generator)].mean() for _ in range(_RESAMPLINGS)
-    ]
-    low, high = torch.stack(means).quantile(torch.tensor([0.025, 0.975])).tolist()
+    drawn = torch.randint(len(names), (_RESAMPLINGS, len(names)), generator=generator)
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = means.quantile(torch.tensor([0.025, 0.975])).tolist()
     return values.mean().item(), low, high
 
 
@@ -59,14 +62,14 @@ def measure(run: Path, count: int = NUM_HELD_OUT) -> dict:
     }
     groups = sorted({group for one in sentences for group in one.groups})
     slices |= {group: torch.tensor([one.groups == (group,) for one in sentences]) for group in groups}
-    first = "voice-normalizer"
+    first, frames = "voice-normalizer", [one.frames[0] for one in sentences]
     return {
         "sentences": count,
         "accuracy": {
-            n: {s: interval(r[m]) if s == "all" else r[m].mean().item() for s, m in slices.items()}
-            for n, r in right.items()
+            name: {s: r[m].mean().item() for s, m in slices.items()} | {"all": interval(r, frames)}
+            for name, r in right.items()
         },
-        "gain": {n: interval(right[first] - right[n]) for n in right if n != first},
+        "gain": {name: interval(right[first] - right[name], frames) for name in right if name != first},
         "slices": {s: int(m.sum()) for s, m in slices.items()},
     }
 

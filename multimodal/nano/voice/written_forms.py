@@ -27,13 +27,15 @@ Form = tuple[tuple[str, str], ...]  # parts of a written form, each with its rul
 class Sentence:
     """A sentence, the rule of each of its tokens, how it is said, and what it is made of.
 
-    groups: the tables that its forms come from; known: whether the words around them are all of nano's world.
+    groups, frames: the tables and frames of its forms; the first frame is the one that it is counted with.
+    known: whether the words around the forms are all of nano's world.
     """
 
     written: str
     labels: tuple[str, ...]
     spoken: str
     groups: tuple[str, ...]
+    frames: tuple[str, ...]
     known: bool
 
     @property
@@ -46,18 +48,19 @@ def sentence(index: int, held_out: bool = False, seed: int = 0) -> Sentence:
     rng = random.Random(f"written {seed} {held_out} {index}")
     lead, tail = (rng.choice(_part(_lines(text, "|"), held_out)) for text in (LEADS, TAILS))
     pieces: list[tuple[str, str]] = [(lead + " " * bool(lead), "verbatim")]
-    groups, known = [], True
+    groups, frames, known = [], [], True
     for at in range(2 if rng.random() < 0.3 else 1):
         group = rng.choice(list(FRAMES))
         rule, frame = rng.choice(_frames(group, held_out))
         pieces += [(". ", "verbatim")] * (at > 0) + _filled(frame, rule, rng, held_out)
         groups.append(group)
+        frames.append(frame)
         known &= not set(re.findall(r"{(\w+)}", frame)) & _OUTSIDE
     pieces.append((tail + ("" if pieces[-1][0].endswith((".", "?")) else "."), "verbatim"))
     written = "".join(text for text, _ in pieces)
     tokens = split(written)
     labels = _labels(tokens, pieces)
-    return Sentence(written, labels, say(tokens, labels, "en"), tuple(groups), known)
+    return Sentence(written, labels, say(tokens, labels, "en"), tuple(groups), tuple(frames), known)
 
 
 def _labels(tokens: list[WrittenToken], pieces: list[tuple[str, str]]) -> tuple[str, ...]:

@@ -1,0 +1,183 @@
+"""The data of text normalisation, the stage that learns it, and the tagger that is shipped."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import multimodal
+from multimodal.core_states import CoreStates
+from multimodal.nano.recipe import STAGES
+from multimodal.nano.stages import normalizer as stage
+from multimodal.nano.voice.normalization_quality import interval
+from multimodal.nano.voice.shipped_normalizer import CONFIG_FILE, WEIGHTS, WEIGHTS_FILE, load_normalizer
+from multimodal.nano.voice.written_forms import NUM_HELD_OUT, NUM_TRAINED, _frames, _words, sentence
+from multimodal.nano.voice.written_frames import FRAMES, WORDS
+from tts.rules import LABELS, say
+
+MEASURED_ON = 500  # held-out sentences
+AT_LEAST = 0.63  # measured over 5,000: 68.2%
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return multimodal.load("nano")
+
+
+# The data.
+
+
+def test_sentences_are_numbered_and_enough():
+    assert sentence(7) == sentence(7) != sentence(7, held_out=True) != sentence(7, seed=1)
+    assert NUM_TRAINED >= 55_000
+    assert NUM_HELD_OUT >= 5_000
+
+
+def test_frames_and_words_of_training_are_not_held_out():
+    for group in FRAMES:
+        assert not set(_frames(group, True)) & set(_frames(group, False)), group
+    for category in set(WORDS) - {"mid"}:
+        assert _words(category, True)
+        assert not set(_words(category, True)) & set(_words(category, False)), category
+    trained = {sentence(at).written for at in range(1500)}
+    assert not trained & {sentence(at, held_out=True).written for at in range(1500)}
+
+
+def test_every_rule_of_the_data_occurs_on_both_sides():
+    sides = [{label for at in range(1200) for label in sentence(at, held_out).labels} for held_out in (False, True)]
+    assert sides[0] == sides[1] >= set(LABELS) - {"silent"}
+
+
+def test_labels_say_what_is_spoken():
+    for at in range(200):
+        one = sentence(at)
+        assert len(one.labels) == len(one.tokens)
+        assert say(one.tokens, one.labels, "en") == one.spoken
+        assert not any(sign.isdigit() for sign in one.spoken), one
+
+
+def test_one_form_is_read_in_more_than_one_way():
+    readings: dict[str, set[str]] = {}
+    for at in range(4000):
+        one = sentence(at)
+        for token, label in zip(one.tokens, one.labels, strict=True):
+            readings.setdefault(token.text, set()).add(label)
+    assert len(readings["St"]) == 2
+    assert len(readings["IV"]) == 3
+    assert len(readings["5"]) >= 10
+
+
+# The states.
+
+
+def test_states_as_the_text_comes_are_those_of_training(nano):
+    one = sentence(3)
+    row = stage.encode([sentence(2), one, sentence(4)])[1]
+    stream = CoreStates(nano.model, nano.processor).start()
+    ids = nano.processor.tokenizer(one.written, add_special_tokens=False)["input_ids"]
+    states = torch.cat([stream.push(torch.tensor([[token]]))[0] for token in ids])
+    torch.testing.assert_close(states, row.states.float(), atol=0.02, rtol=2e-3)
+
+
+# The stage.
+
+
+def test_a_stage_learns_and_its_batches_are_functions_of_the_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "_CHUNK", 64)
+    monkeypatch.setattr(stage, "NUM_TRAINED", 64)
+    rows = [stage.encode([sentence(at) for at in range(64)])] * 2
+    monkeypatch.setattr(stage, "encoded", lambda run, held_out, count: rows[held_out])
+    for name in stage.VARIANTS:
+        one = stage.NormalizerStage(name, tmp_path, steps=30)
+        assert torch.equal(one.batch(5)["ids"], one.batch(5)["ids"])
+        optimizer = torch.optim.AdamW(one.model.parameters(), lr=4e-3)
+        losses = []
+        for step in range(8):
+            loss, _ = one.loss(one.batch(step))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        assert losses[-1] < 0.75 * losses[0]
+        assert 0 <= one.evaluate()["sentences"] <= 1
+
+
+def test_states_are_kept_and_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "_CHUNK", 8)
+    first = stage.encoded.__wrapped__(tmp_path, True, 16)
+    assert len(list((tmp_path / "voice-normalizer-states").iterdir())) == 2
+    monkeypatch.setattr(stage, "_encode", None)  # nothing is computed again
+    again = stage.encoded.__wrapped__(tmp_path, True, 16)
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.states, other.states)
+        assert torch.equal(one.owners, other.owners)
+
+
+def test_the_recipe_has_the_stage():
+    assert "voice-normalizer" in STAGES
+
+
+# What is shipped.
+
+
+def test_the_shipped_tagger_is_small():
+    assert (WEIGHTS / WEIGHTS_FILE).stat().st_size <= 700_000
+    weights = load_file(WEIGHTS / WEIGHTS_FILE)
+    assert all(name.startswith("normalizer.") and value.dtype == torch.float16 for name, value in weights.items())
+
+
+def test_the_shipped_tagger_reads_held_out_sentences():
+    sentences = [sentence(at, held_out=True) for at in range(MEASURED_ON)]
+    told = stage.said(load_normalizer(), sentences, stage.encode(sentences))
+    right = sum(one.spoken == form for one, form in zip(sentences, told, strict=True))
+    assert right / MEASURED_ON >= AT_LEAST
+
+
+def test_the_shipped_tagger_speaks_with_the_core(nano):
+    """Token by token, with the core's states as they come: the same words as for the whole."""
+    model, states, tokenizer = load_normalizer(), CoreStates(nano.model, nano.processor), nano.processor.tokenizer
+    for at in range(12):
+        one = sentence(at, held_out=True)
+        coded = tokenizer(one.written, add_special_tokens=False, return_offsets_mapping=True)
+        core, stream, said, place = states.start(), model.start("en"), "", 0
+        for token, (_, end) in zip(coded["input_ids"], coded["offset_mapping"], strict=True):
+            said += stream.push(one.written[place:end], core.push(torch.tensor([[token]]))[0, 0])
+            place = end
+        assert said + stream.flush() == stage.said(model, [one], stage.encode([one]))[0]
+
+
+@pytest.mark.parametrize("broken", ["a weight lost", "a weight too many", "another shape", "other labels"])
+def test_a_tampered_file_is_refused(tmp_path, broken):
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        shutil.copy(WEIGHTS / name, tmp_path / name)
+    weights = load_file(tmp_path / WEIGHTS_FILE)
+    if broken == "a weight lost":
+        weights.pop("normalizer.head.bias")
+    elif broken == "a weight too many":
+        weights["normalizer.more"] = torch.zeros(1)
+    elif broken == "another shape":
+        weights["normalizer.head.bias"] = torch.zeros(3)
+    else:
+        config = json.loads((tmp_path / CONFIG_FILE).read_text())
+        config["labels"].reverse()
+        (tmp_path / CONFIG_FILE).write_text(json.dumps(config))
+    save_file(weights, tmp_path / WEIGHTS_FILE)
+    with pytest.raises(ValueError, match="list of rules" if broken == "other labels" else "does not hold"):
+        load_normalizer(tmp_path)
+
+
+# The figures.
+
+
+def test_an_interval_holds_the_mean_and_narrows_with_frames_alone():
+    def of(frames: int, sentences: int) -> tuple[float, float, float]:
+        values = torch.arange(frames).remainder(4).eq(0).float().repeat_interleave(sentences)
+        return interval(values, [str(frame) for frame in range(frames) for _ in range(sentences)])
+
+    mean, low, high = of(100, 1)
+    assert mean == 0.25
+    assert 0.14 < low < 0.2 < 0.3 < high < 0.36
+    assert of(100, 20) == pytest.approx((mean, low, high))
+    assert of(1600, 1)[2] - of(1600, 1)[1] < 0.4 * (high - low)
