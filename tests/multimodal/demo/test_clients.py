@@ -67,17 +67,18 @@ def test_uploads_go_with_their_session(nano_page):
     assert not pictures()
 
 
-def talk(address: str, number: int, until: float, nano, wrong: list[str], turns: list[int]) -> None:
-    """Conversations of two pictures and a text, again and again; what is wrong is put down."""
-    script = [
-        [("What color is the star?", SCENE), ("How many circles are there?",), ("What is the capital of France?",)],
-        [("What does it say?", SIGN), ("What is the capital of Italy?",), ("What does it say?", SIGN)],
-    ][number % 2]
-    chat = nano.chat()
-    expected = [chat.ask(text, image=list(files) or None).text for text, *files in script]
-    client = Client(address, verbose=False)
+SCRIPTS = (
+    (("What color is the star?", SCENE), ("How many circles are there?",), ("What is the capital of France?",)),
+    (("What does it say?", SIGN), ("What is the capital of Italy?",), ("What does it say?", SIGN)),
+)
+
+
+def talk(address: str, number: int, until: float, expected: list[str], wrong: list[str], turns: list[int]) -> None:
+    """Conversations about a picture of one's own, again and again; what is wrong is put down."""
+    client = Client(address, verbose=False, httpx_kwargs={"timeout": 120})
     while not turns[number] or time.monotonic() < until:
-        given = [client.predict(message(text, *files), *HOW, api_name="/ask")[0] for text, *files in script]
+        asked = SCRIPTS[number % 2]
+        given = [client.predict(message(text, *files), *HOW, api_name="/ask")[0] for text, *files in asked]
         if given != expected:
             wrong.append(f"client {number}: {given}, not {expected}")
         turns[number] += len(given)
@@ -85,13 +86,19 @@ def talk(address: str, number: int, until: float, nano, wrong: list[str], turns:
     client.close()
 
 
+def expected_of(nano, script: tuple) -> list[str]:
+    chat = nano.chat()
+    return [chat.ask(text, image=list(files) or None).text for text, *files in script]
+
+
 def at_once(address: str, nano, clients: int, seconds: float) -> None:
     process, wrong, turns = psutil.Process(), [], [0] * clients
+    expected = [expected_of(nano, script) for script in SCRIPTS]
     warm = Client(address, verbose=False)
     warm.predict(message("What color is the star?", SCENE), *HOW, api_name="/ask")
     warm.close()
     before, until = process.memory_info().rss, time.monotonic() + seconds
-    arguments = [(address, number, until, nano, wrong, turns) for number in range(clients)]
+    arguments = [(address, number, until, expected[number % 2], wrong, turns) for number in range(clients)]
     threads = [threading.Thread(target=talk, args=one, daemon=True) for one in arguments]
     for thread in threads:
         thread.start()
