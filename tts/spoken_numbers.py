@@ -11,7 +11,8 @@ import datetime
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.util import find_spec
 
 LONGEST_NUMBER = 15  # digits; a longer one is said digit by digit
 
@@ -83,10 +84,18 @@ LANGUAGES: dict[str, Numbers] = _read_rows()
 
 
 def numbers_of(language: str) -> Numbers:
-    """How the language says numbers; ValueError for one that is not among the 34."""
+    """How the language says numbers; ValueError for one that is not among the 34, or if a library is missing."""
+    _need_libraries()
     if language not in LANGUAGES:
         raise ValueError(f"found language {language!r}; accepted are the codes {', '.join(LANGUAGES)}")
     return LANGUAGES[language]
+
+
+@cache
+def _need_libraries() -> None:
+    missing = [name for name in ("babel", "num2words") if find_spec(name) is None]
+    if missing:
+        raise ValueError(f"spoken forms need {' and '.join(missing)}: pip install 'multimodal-llama[voice]'")
 
 
 def cardinal(digits: str, language: str) -> str:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tts import rules
+from tts import rules, spoken_numbers
 from tts.rule_stream import RuleStream
 from tts.rules import LABELS, RULES, say, spoken_form
 from tts.spoken_numbers import LANGUAGES
@@ -241,3 +241,10 @@ def test_a_rule_lost_is_missed(monkeypatch):
 def test_labels_are_what_shipped_weights_were_trained_with():
     assert LABELS[0] == "continue"
     assert len(set(LABELS)) == len(LABELS) == 30
+
+
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setattr(spoken_numbers, "find_spec", lambda name: None)
+    spoken_numbers._need_libraries.cache_clear()
+    with pytest.raises(ValueError, match=r"babel and num2words.*\[voice\]"):
+        spoken_form("5", "en")
