@@ -24,9 +24,7 @@ from multimodal.generation import TextStream
 from multimodal.voice import Speaking
 
 MOST_FIRST, MOST_P50_S, MOST_P95_S, MOST_RTF, WORDS_BEFORE = 0.2, 0.06, 0.12, 0.1, 5
-SENTENCE = (
-    "There are three large red circles, two small blue squares and one green star in the middle of the picture."
-)
+SENTENCE = "There are three large red circles, two small blue squares and one green star in the middle of the picture."
 SENTENCES = (
     SENTENCE,
     "It is Monday, the third of May.",

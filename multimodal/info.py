@@ -55,6 +55,8 @@ _NANO_KNOWS = (
     f"{len(SIZES)} sizes on plain, graded, patterned or noisy grounds",
     f"one printed number below 1000, or one of {len(WORDS)} printed English words",
     f"English questions about them: {', '.join(KINDS)}; 'describe the picture'",
+    "clips of 1 to 20 seconds in which one to three such shapes move, appear, vanish, turn, grow, shrink or change "
+    "colour one after the other, and questions about what happens, to what, which way, and in which order",
     "in text: scenes and clips told in words; repeating, and translating into and out of English, "
     "short lists of months, weekdays, countries, languages and numbers in 34 languages, mostly right; a few hundred "
     "closed questions (capitals, sums, the calendar, opposites)",
@@ -64,7 +66,8 @@ _NANO_DOES_NOT_KNOW = (
     "more than six things, or things that touch each other",
     "questions in words of your own: it was trained on fixed forms, and answers others too, often wrongly",
     "translation of anything but such lists",
-    "clips and sound",
+    "clips in which anything else happens, or more than three things do something",
+    "sound",
 )
 
 
