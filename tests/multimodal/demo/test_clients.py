@@ -112,7 +112,7 @@ def at_once(address: str, nano, clients: int, seconds: float) -> None:
 
 
 def test_twenty_clients_at_once(nano_page, nano):
-    at_once(nano_page, nano, clients=20, seconds=20)
+    at_once(nano_page, nano, clients=20, seconds=10)
 
 
 @pytest.mark.slow

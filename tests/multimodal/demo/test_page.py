@@ -40,12 +40,18 @@ def ask(page, question: str = "", *files: Path, press: str = "Enter") -> None:
 
 def answers(page) -> list[str]:
     """What the model has said, when it is done: the question's field then has its Submit button again."""
+    page.wait_for_selector("#box .stop-button", state="detached", timeout=30_000)
     page.wait_for_selector("#box .submit-button", timeout=30_000)
     return [text.strip() for text in page.locator("#chat .message.bot").all_inner_texts()]
 
 
 def next_answer(page, before: int = 0) -> str:
-    page.wait_for_function("n => document.querySelectorAll('#chat .message.bot').length > n", arg=before)
+    """The last answer when there are more than `before`; the dots that stand for one that is awaited do not count."""
+    page.wait_for_function(
+        """n => [...document.querySelectorAll("#chat .message.bot")]
+          .filter(e => e.innerText.trim() && !e.closest(".pending")).length > n""",
+        arg=before,
+    )
     return answers(page)[-1]
 
 
@@ -228,7 +234,7 @@ def test_a_spoken_reply_plays(visit, tiny_page):
     next_answer(page)
     assert re.search(r"first sound, s\s+\d", page.locator("#panel").inner_text())
     page.wait_for_function("() => document.querySelector('#spoken audio').src.startsWith('blob:')", timeout=60_000)
-    assert page.evaluate("document.querySelector('#spoken audio').duration") > 0
+    page.wait_for_function("() => document.querySelector('#spoken audio').duration > 0")  # to hear again
 
 
 def test_tasks_have_a_language(visit, tiny_page, hummed):
