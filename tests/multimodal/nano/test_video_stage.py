@@ -16,6 +16,7 @@ from multimodal.nano.compose import begin_with_shipped
 from multimodal.nano.film_features import SeenClips
 from multimodal.nano.quality import weight_hashes
 from multimodal.nano.recipe import SHARDS, add_parts, export
+from multimodal.nano.stages import video
 from multimodal.nano.stages.core import core_config
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.stages.video import FACTS, VideoStage, told_by_place
@@ -103,7 +104,20 @@ def test_a_row_is_the_prompt_of_the_processor(stage, run):
     assert prompt["input_ids"][0].tolist() == row.ids[: row.answers[0][0]]
 
 
-def test_a_clip_shown_backwards_is_asked_about_as_that(stage):
+def test_every_look_in_training_shows_other_frames_in_their_order(stage):
+    seen = stage.clips[1]
+    looks = [stage.row(seen, random.Random(seed)) for seed in range(12)]
+    assert {len(row.features) for row in looks} > {len(looks[0].features)}
+    for row in looks:
+        times = row.times_s if torch.isin(row.times_s, seen.times_s).all() else seen.times_s.max() - row.times_s
+        assert torch.isin(times.round(decimals=3), seen.times_s.round(decimals=3)).all()
+        assert (row.times_s.diff() > 0).all() and len(row.features) == len(row.times_s)
+    whole = stage.row(seen, random.Random(0), may_turn=False)
+    assert torch.equal(whole.features, seen.features)
+
+
+def test_a_clip_shown_backwards_is_asked_about_as_that(stage, monkeypatch):
+    monkeypatch.setattr(video, "FRAMES_SHOWN", (16, 16))
     seen = stage.clips[1]
     rows = [stage.row(seen, random.Random(seed)) for seed in range(12)]
     turned = [row for row in rows if not _is_part(row.features, seen.features)]
