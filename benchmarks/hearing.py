@@ -14,7 +14,8 @@ def load_hearing(name: str) -> Assistant:
     if assistant.model.speech is not None:
         return assistant
     torch.manual_seed(0)
-    config = nano_config(assistant.model.config.text_config, with_ears=True)
+    sees_clips = assistant.model.video_encoder is not None
+    config = nano_config(assistant.model.config.text_config, with_ears=True, with_video=sees_clips)
     model = MultimodalLlama(config)
     missing, unexpected = model.load_state_dict(assistant.model.state_dict(), strict=False)
     assert not unexpected and all(one.startswith("speech") for one in missing), (missing, unexpected)
