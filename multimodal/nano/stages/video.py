@@ -89,13 +89,13 @@ class VideoStage:
         tokenizer: PreTrainedTokenizerFast,
         core_config: LlamaConfig,
         run: Path,
-        steps: int = 5000,
+        steps: int = 2800,
         seed: int = 0,
         clips: int = CLIPS,
         held_out_clips: int = HELD_OUT_CLIPS,
     ):
         torch.manual_seed(seed)
-        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=1.2e-3, muon_lr=1.2e-3, warmup_steps=100)
+        self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=2e-3, muon_lr=2e-3, warmup_steps=40)
         nano = compose_nano(nano_config(core_config, with_video=True), run)
         nano.load_state_dict(picture_weights(run), strict=False)
         nano.requires_grad_(False)
