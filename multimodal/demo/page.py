@@ -80,6 +80,7 @@ class Page:
             self._events()
         # cards lie in the cache by their content, as uploads do: the one is not deleted with the other
         self._kept = {card["icon"]["path"] for card in self.chat.examples if "icon" in card}
+        self.chat.keep_in_cache |= self._kept  # nor with age
         self.blocks.queue(default_concurrency_limit=1, max_size=MAX_WAITING)
 
     # What stands on it.

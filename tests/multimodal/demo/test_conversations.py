@@ -1,12 +1,16 @@
 """What the page keeps: conversations apart, files as long as somebody needs them; and what it says about a model."""
 
+from pathlib import Path
+
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 
 from multimodal.demo import conversations
 from multimodal.demo.abilities import Abilities
 from multimodal.demo.conversations import TRANSCRIBE, Conversation, Conversations
 from multimodal.demo.examples import examples
-from multimodal.demo.page import plain
+from multimodal.demo.page import Page, plain
+from multimodal.demo.serve import _uploads
 
 from ..tiny_assistant import picture, tiny_assistant
 
@@ -101,3 +105,10 @@ def test_examples_are_those_that_can_be_done(tmp_path):
 
 def test_plain_text_has_no_markup_left():
     assert plain("*a* <b>") == r"\*a\* \<b\>"
+
+
+def test_pictures_of_examples_outlive_uploads(assistant):
+    page = Page(assistant, "tiny", _uploads())
+    icons = [Path(card["icon"]["path"]) for card in page.chat.examples if "icon" in card]
+    delete_files_created_by_app(page.blocks, age=None)  # what gradio does to all that is an hour old
+    assert len(icons) == 3 and all(icon.is_file() for icon in icons)
