@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def opened_page(
 
     Raises ValueError if there is no such host, or the port is taken.
     """
+    _check_free(host, port)
     folder = _uploads()
     import gradio as gr
 
@@ -40,32 +42,38 @@ def opened_page(
         primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=font, font_mono=["ui-monospace"]
     )
     page = Page(assistant, name, folder)
-    try:
-        _, address, shared = page.blocks.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            auth=auth,
-            prevent_thread_lock=True,
-            quiet=True,
-            show_error=False,
-            max_file_size=MAX_UPLOAD,
-            state_session_capacity=MAX_SESSIONS,
-            enable_monitoring=False,
-            run_history=False,
-            ssr_mode=False,
-            footer_links=[],
-            theme=theme,
-            css=(STATIC / "page.css").read_text("utf-8"),
-            head="".join(f"<script>{path.read_text('utf-8')}</script>" for path in sorted(STATIC.glob("*.js"))),
-        )
-    except OSError as error:
-        raise ValueError(f"{host}:{port or 'any port'}: cannot be listened at ({error})") from None
+    _, address, shared = page.blocks.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        auth=auth,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=False,
+        max_file_size=MAX_UPLOAD,
+        state_session_capacity=MAX_SESSIONS,
+        enable_monitoring=False,
+        run_history=False,
+        ssr_mode=False,
+        footer_links=[],
+        theme=theme,
+        css=(STATIC / "page.css").read_text("utf-8"),
+        head="".join(f"<script>{path.read_text('utf-8')}</script>" for path in sorted(STATIC.glob("*.js"))),
+    )
     try:
         yield shared or address
     finally:
         page.conversations.end_all()
         page.blocks.close(verbose=False)
+
+
+def _check_free(host: str, port: int | None) -> None:
+    """Listens there for a moment: gradio itself would try a hundred ports of a host that is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port or 0), family=family).close()
+    except OSError as error:
+        raise ValueError(f"{host}, {port or 'any'} port: cannot be listened at ({error.strerror})") from None
 
 
 @cache

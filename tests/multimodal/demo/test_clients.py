@@ -10,6 +10,10 @@ import psutil
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from typer.testing import CliRunner
+
+from multimodal import cli
+from multimodal.demo.serve import opened_page
 
 from .conftest import EXAMPLES
 
@@ -118,3 +122,27 @@ def test_twenty_clients_at_once(nano_page, nano):
 @pytest.mark.slow
 def test_twenty_clients_for_two_minutes(nano_page, nano):
     at_once(nano_page, nano, clients=20, seconds=120)
+
+
+# The command
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--auth", "ada"], "NAME:PASSWORD"),
+        (["--host", "203.0.113.9"], "203.0.113.9, any port: cannot be listened at"),
+        (["--port", "0"], "--port"),
+    ],
+)
+def test_the_command_refuses_in_one_line(options, found):
+    result = CliRunner().invoke(cli.app, ["demo", *options])
+    assert result.exit_code == 2 and found in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_visitor_needs_the_password(nano):
+    with opened_page(nano, auth=("ada", "secret")) as address:
+        assert httpx.get(f"{address}gradio_api/info").status_code == 401
+        asked = {"username": "ada", "password": "secret"}
+        assert httpx.post(f"{address}login", data=asked | {"password": "wrong"}).status_code == 400
+        assert httpx.post(f"{address}login", data=asked).status_code == 200
