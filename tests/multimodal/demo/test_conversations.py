@@ -73,7 +73,7 @@ def test_a_turn_is_the_chats_own_answer(assistant, tmp_path):
         (["a.exe"], "Answer", r"^a\.exe: found a file that ends in \.exe; accepted: \.png"),
         (["clip.mp4"], "Answer", r"accepted: \.png"),
         (["a.png"] * 9, "Answer", "found 9 files; accepted: at most 8"),
-        (["/tmp/secret/none.png"], "Answer", r"^none\.png: found no such file"),
+        (["/nowhere/secret/none.png"], "Answer", r"^none\.png: found no such file"),
         ([], TRANSCRIBE, "found no sound"),
         ([], "Answer", "found no question"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..clip_files import write_avi
 from ..tiny_assistant import tiny_assistant
 from .conftest import CHROMIUM_OPTIONS, EXAMPLES
 
-SHOTS = Path(os.environ.get("DEMO_SHOTS", "/tmp/multimodal-demo-shots"))
+SHOTS = Path(os.environ.get("DEMO_SHOTS") or Path(tempfile.gettempdir()) / "multimodal-demo-shots")
 SCENE, SIGN, SPOKEN = EXAMPLES / "scene.png", EXAMPLES / "sign.jpg", EXAMPLES / "question.wav"
 STOP_AFTER = """n => {
   const button = document.querySelector("#box .stop-button");
