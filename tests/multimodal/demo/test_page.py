@@ -261,8 +261,6 @@ def test_nano_is_asked_aloud_by_upload(visit, nano_page, nano):
 
 
 def test_nano_is_asked_about_a_clip(visit, nano_page, nano):
-    if nano.model.video_encoder is None or CLIP is None:
-        pytest.skip("nano has no clips yet")
     page, question = visit(nano_page), "What moves, and where to?"
     ask(page, question, CLIP)
     assert next_answer(page) == nano.ask(question, video=str(CLIP)).text
@@ -285,8 +283,6 @@ def test_nano_is_asked_by_microphone(playwright, chromium, nano_page, nano):
 
 
 def test_nano_speaks(visit, nano_page, nano):
-    if not nano.has_voice:
-        pytest.skip("nano has no voice yet")
     page = visit(nano_page)
     page.get_by_label("Speak the answer").check()
     ask(page, "Describe the picture.", SCENE)
