@@ -86,7 +86,8 @@ def test_without_a_clip_the_model_is_the_one_without_video_parts(model):
 def test_rows_without_a_clip_are_not_changed_by_their_neighbours(model):
     batch = ids("ab?Vcdefgh", "only words", "Vabcdefghj", "iabcdefghj")
     logits = model(batch, **clips((3, 1), (8, 4)), **pictures(2)).logits
-    text_alone = plain_core(model)(batch.clamp(max=VOCAB - 1))  # on the same batch: a product's last bit may depend on it
+    # on the same batch: the last bit of a product may depend on how many rows there are
+    text_alone = plain_core(model)(batch.clamp(max=VOCAB - 1))
     assert torch.equal(logits[1], text_alone.logits[1])
     torch.testing.assert_close(logits[3:], model(batch[3:], **pictures(2)).logits)
 
