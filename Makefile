@@ -22,7 +22,7 @@ test: .venv/.all  ## the default tests: offline, on the CPU
 	$(BIN)/python -m pytest
 
 evaluate: .venv/.all  ## nano measured in 34 languages, offline, by two processes; the report is in runs/evaluation
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m multimodal evaluate all --max-new-tokens 128
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/torchrun --standalone --nproc-per-node 2 -m multimodal evaluate all --max-new-tokens 64
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

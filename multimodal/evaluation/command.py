@@ -156,8 +156,7 @@ def _open_sets(
         try:
             if refused := refusal(model, task):
                 raise ValueError(refused)
-            with processes.leader_first():  # what it builds or fetches is built once
-                sets[task] = _open(request, task)
+            sets[task] = _open(request, task, processes)
         except ValueError as error:
             if ALL not in request.tasks:
                 raise
@@ -167,8 +166,9 @@ def _open_sets(
     return sets, skipped
 
 
-def _open(request: Request, task: str) -> ItemSet:
-    return open_dataset(task, request.data, request.languages, request.limit, split=request.split, seed=request.seed)
+def _open(request: Request, task: str, processes: Processes) -> ItemSet:
+    how = dict(split=request.split, seed=request.seed, processes=processes)
+    return open_dataset(task, request.data, request.languages, request.limit, **how)
 
 
 def _settings(request: Request, sets: dict[str, ItemSet], skipped: dict[str, str]) -> Settings:

@@ -11,6 +11,7 @@ from multimodal.languages import Language, find_language
 
 from .items import SPEECH_TASKS, TASKS, Item
 from .manifest import ENDINGS, read_manifest
+from .processes import Processes
 from .published.registry import PUBLISHED
 from .published.sets import read_published
 
@@ -61,6 +62,7 @@ def open_dataset(
     split: str | None = None,
     seed: int = 0,
     cache: Path | None = None,
+    processes: Processes = Processes(),  # noqa: B008 (frozen)
 ) -> ItemSet:
     """The items of a task, their media as files on this machine.
 
@@ -73,6 +75,8 @@ def open_dataset(
         speech and of texts, 196 questions about pictures, 120 about clips and 500 sentences of written forms.
     split: None means the one that published tables are about.
     cache: where built and fetched media are kept; by default `cache_folder()`.
+    processes: those that open the same items together: sounds to be made are shared, and anything else that is to
+        be made or fetched is by the first, for all.
 
     Raises ValueError that names a task, data set, language, split, folder, file or column that is not there,
     and what is accepted.
@@ -86,16 +90,23 @@ def open_dataset(
     if data is None or data in BUILT:
         if split is not None:
             raise ValueError(f"found split {split!r}; {data or 'a built set'} has none: all of it is held out")
-        return _build(task, data or EMBEDDED, wanted, limit, seed, cache / EMBEDDED)
+        return _build(task, data or EMBEDDED, wanted, limit, seed, cache / EMBEDDED, processes)
     if data.endswith(ENDINGS):
         if split is not None:
             raise ValueError(f"found split {split!r}; a manifest has none")
         return ItemSet(data, "", tuple(_limited(read_manifest(Path(data), task, wanted), limit)))
-    return _open_published(task, data, wanted, limit, split, cache)
+    with processes.leader_first():
+        return _open_published(task, data, wanted, limit, split, cache)
 
 
 def _build(
-    task: str, data: str, languages: tuple[Language, ...], limit: int | None, seed: int, folder: Path
+    task: str,
+    data: str,
+    languages: tuple[Language, ...],
+    limit: int | None,
+    seed: int,
+    folder: Path,
+    processes: Processes,
 ) -> ItemSet:
     """What the harness makes itself; `espeak34` stands for the set of whichever task."""
     if missing := [name for name in _NEEDS.get(task, ()) if find_spec(name) is None]:
@@ -103,7 +114,7 @@ def _build(
     from . import espeak34, nano_sets
 
     if task in SPEECH_TASKS and data in (EMBEDDED, EMBEDDED_NOISY):
-        items = espeak34.speech_items(task, languages, limit, seed, folder, noisy=data == EMBEDDED_NOISY)
+        items = espeak34.speech_items(task, languages, limit, seed, folder, data == EMBEDDED_NOISY, processes)
         return ItemSet(data, f"{HELD_OUT}, seed {seed}", tuple(items))
     name = next((name for name, its_task in _NANO_SETS.items() if its_task == task), None)
     if name is None or data not in (EMBEDDED, name):
@@ -111,12 +122,14 @@ def _build(
         raise ValueError(f"{data} has no {task}; accepted of what is built here: {', '.join(accepted)}")
     if others := [language.name for language in languages if language.code != "en"]:
         raise ValueError(f"{name} has no {task} for {', '.join(others)}; accepted: English")
-    made = {
+    make = {
         nano_sets.PICTURES: lambda: nano_sets.picture_items(limit, seed, folder),
         nano_sets.CLIPS: lambda: nano_sets.clip_items(limit, seed, folder),
         nano_sets.ANSWERS: lambda: nano_sets.answer_items(limit, seed),
         nano_sets.WRITTEN: lambda: nano_sets.written_items(limit, seed),
-    }[name]()
+    }[name]
+    with processes.leader_first():
+        made = make()
     return ItemSet(name, f"{HELD_OUT}, seed {seed}", tuple(made))
 
 

@@ -6,7 +6,7 @@ same speech, so that the two are compared pair by pair. One synthesiser speaks t
 right here it need not get right of people.
 
 A sound is a FLAC file in the cache. Its name tells all that made it, and it is there whole or not at all: it is
-used again if it is there, and several processes may build at once.
+used again if it is there, and several processes make a share each.
 """
 
 import random
@@ -22,16 +22,19 @@ from tqdm import tqdm
 
 from multimodal.languages import LANGUAGES, Language, find_language
 
+from ..nano.speech.held_out import spoken_question, translations
 from ..nano.speech.rooms import Room, record
 from ..nano.speech.spoken_set import sample_voices
 from ..nano.speech.synthesiser import SAMPLE_RATE_HZ, Voice, resampled, say
-from ..nano.speech.utterances import Part, Utterance, sample_utterance
+from ..nano.speech.utterances import Utterance, sample_utterance
 from ..nano.text.phrases import say_all
 from .files import write_whole
 from .items import Item
+from .processes import Processes
 
 UTTERANCES_A_LANGUAGE = 60
 ENGLISH = find_language("English")
+_SOUNDS = "sounds"  # the folder's folder
 _SILENCE_S, _PAUSE_S, _PEAK, _NOISE_DB = 0.2, 0.15, 0.5, 10.0
 
 
@@ -84,9 +87,18 @@ def utterances(kind: str, languages: Sequence[Language], number: int, seed: int)
 
 
 def speech_items(
-    task: str, languages: Sequence[Language], limit: int | None, seed: int, folder: Path, noisy: bool = False
+    task: str,
+    languages: Sequence[Language],
+    limit: int | None,
+    seed: int,
+    folder: Path,
+    noisy: bool = False,
+    processes: Processes = Processes(),  # noqa: B008 (frozen)
 ) -> list[Item]:
-    """The items of a speech task, of each language in turn; no language named means all that the task has."""
+    """The items of a speech task, of each language in turn; no language named means all that the task has.
+
+    Processes that ask for the same items together each make a share of the sounds.
+    """
     number = UTTERANCES_A_LANGUAGE if limit is None else limit
     make = {
         "asr": _asr,
@@ -100,9 +112,11 @@ def speech_items(
         names = ", ".join(language.name for language in accepted)
         raise ValueError(f"espeak34 has no {task} for {', '.join(missing)}; accepted: {names}")
     plan = list(make(languages or accepted, number, seed, noisy, folder))
-    return [
-        _with_sound(item, sound, folder) for item, sound in tqdm(plan, f"{task} of espeak34", delay=1, unit="sound")
-    ]
+    mine = plan[processes.rank :: processes.count]
+    for _, sound in tqdm(mine, f"{task} of espeak34", delay=1, unit="sound", disable=not processes.leads):
+        sound.file(folder / _SOUNDS)
+    processes.wait()
+    return [_with_sound(item, sound, folder) for item, sound in plan]
 
 
 def languages_of(task: str) -> tuple[Language, ...]:
@@ -125,9 +139,8 @@ def _asr(languages: Sequence[Language], number: int, seed: int, noisy: bool, _: 
 def _into_english(languages: Sequence[Language], number: int, seed: int, noisy: bool, folder: Path) -> _Planned:
     """What `asr` transcribes, to be said in English."""
     for item, sound in _asr(languages, number, seed, noisy, folder):
-        english = say_all(sound.utterance.items, "en")
         extra = {"transcript": sound.utterance.text}
-        yield replace(item, task="ast-into-english", references=(english,), extra=extra), sound
+        yield replace(item, task="ast-into-english", references=_right(sound.utterance, "en"), extra=extra), sound
 
 
 def _from_english(languages: Sequence[Language], number: int, seed: int, noisy: bool, folder: Path) -> _Planned:
@@ -141,11 +154,17 @@ def _from_english(languages: Sequence[Language], number: int, seed: int, noisy: 
                     task="ast-from-english",
                     language=language.name,
                     prompt=None,
-                    references=(say_all(sound.utterance.items, language.code),),
+                    references=_right(sound.utterance, language.code),
                     extra={"transcript": sound.utterance.text},
                 ),
                 sound,
             )
+
+
+def _right(utterance: Utterance, code: str) -> tuple[str, ...]:
+    """An utterance in a language: as it was meant, then as it sounds too (Finnish says China and Chinese alike)."""
+    meant = say_all(utterance.items, code)
+    return (meant, *sorted(translations(utterance, code) - {meant}))
 
 
 def _code_switch(languages: Sequence[Language], number: int, seed: int, noisy: bool, _: Path) -> _Planned:
@@ -157,17 +176,16 @@ def _code_switch(languages: Sequence[Language], number: int, seed: int, noisy: b
 
 
 def _spoken_questions(_: Sequence[Language], number: int, seed: int, noisy: bool, folder: Path) -> _Planned:
-    """The written questions about held-out pictures, asked aloud; colour is written as it is elsewhere said."""
+    """The written questions about held-out pictures, asked aloud."""
     from .nano_sets import picture_items
 
     for item in picture_items(number, seed, folder):
-        text = item.prompt.replace("colour", "color")
-        asked = Utterance(text, (Part("en", text),), "question")
-        extra = {**item.extra, "transcript": text}
+        asked = spoken_question(item.prompt)
+        extra = {**item.extra, "transcript": asked.text}
         spoken = replace(item, task="spoken-qa", prompt=None, extra=extra)
         yield spoken, recording(asked, noisy, f"{seed} question {item.id}")
 
 
 def _with_sound(item: Item, sound: Recording, folder: Path) -> Item:
-    path = sound.file(folder / "sounds")
+    path = sound.file(folder / _SOUNDS)
     return replace(item, audio=path, extra={**item.extra, "duration_s": soundfile.info(path).duration})

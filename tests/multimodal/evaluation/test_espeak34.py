@@ -9,11 +9,12 @@ from PIL import Image
 
 from multimodal.evaluation import espeak34
 from multimodal.evaluation.data import open_dataset
+from multimodal.evaluation.processes import Processes
 from multimodal.languages import LANGUAGES, find_language
 from multimodal.nano.speech.rooms import Room
-from multimodal.nano.speech.utterances import sample_utterance
+from multimodal.nano.speech.utterances import Part, Utterance, sample_utterance
 from multimodal.nano.speech.voices import HELD_OUT_VARIANTS
-from multimodal.nano.text.phrases import CODES, is_held_out, say_all
+from multimodal.nano.text.phrases import CODES, COUNTRIES, Item, is_held_out, say_all
 from multimodal.nano.voice.written_forms import sentence
 from speech.audio import open_sound
 
@@ -97,10 +98,31 @@ def test_translations_are_of_what_is_transcribed(cache):
     out = open_dataset("ast-from-english", None, ["Greek", "Thai"], 2, cache=cache)
     assert [one.audio for one in english] * 2 == [one.audio for one in out]
     said = espeak34.utterances("phrase", [find_language("el"), find_language("en")], 2, 0)
-    assert [one.references for one in into] == [(say_all(one.items, "en"),) for one in said["el"]]
-    assert [one.references for one in out] == [
-        (say_all(one.items, code),) for code in ("el", "th") for one in said["en"]
+    assert [one.references[0] for one in into] == [say_all(one.items, "en") for one in said["el"]]
+    assert [one.references[0] for one in out] == [
+        say_all(one.items, code) for code in ("el", "th") for one in said["en"]
     ]
+
+
+def test_of_names_that_sound_alike_either_is_right():
+    china, chinese = Item("country", COUNTRIES.index("CN")), Item("language", CODES.index("zh"))
+    said = Utterance("Kiina", (Part("fi", "Kiina"),), "phrase", (china,))
+    assert espeak34._right(said, "en") == (say_all([china], "en"), say_all([chinese], "en"))
+
+
+def test_processes_make_a_share_of_the_sounds_each(tmp_path):
+    there = []
+
+    class Counting(Processes):
+        def wait(self):
+            there.append(len(list((tmp_path / str(self.rank)).rglob("*.flac"))))
+
+    sets = [
+        open_dataset("asr", None, ["el", "th"], 2, cache=tmp_path / str(rank), processes=Counting(rank, 3))
+        for rank in range(3)
+    ]
+    assert there == [2, 1, 1]
+    assert len({tuple((one.id, one.audio.name) for one in items) for items in sets}) == 1
 
 
 def test_all_languages_are_those_that_a_task_has(cache):
