@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from .optimizers import build_optimizers, load_state_tensors, state_tensors
 
+AHEAD = 16  # batches that a worker makes ahead: some stages make those of many steps at once
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -90,7 +92,9 @@ def train(
     optimizers = build_optimizers(model, plan.peak_lr, plan.muon_lr, plan.weight_decay)
     first = _resume(checkpoint, trained, buffers, optimizers) if checkpoint.exists() else 0
     steps = plan.steps
-    batches = iter(DataLoader(_Steps(stage, first, steps), batch_size=None, num_workers=num_workers))
+    ahead = AHEAD if num_workers else None
+    made = DataLoader(_Steps(stage, first, steps), batch_size=None, num_workers=num_workers, prefetch_factor=ahead)
+    batches = iter(made)
     log = SummaryWriter(str(folder / "logs"), purge_step=first)
     bar = tqdm(range(first, steps), initial=first, total=steps, desc=stage.name, mininterval=5.0)
     saved = time.monotonic()

@@ -6,7 +6,8 @@ head tells afterwards when each letter was said. Sizes, rates and lengths are ou
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,13 +26,26 @@ from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
 from ..speech.letters import BLANK, letters, read, spelled
 from ..speech.spoken_set import Spoken, SpokenSet
-from ..speech.utterances import scored
+from ..speech.utterances import Utterance, scored
 
 UTTERANCES_A_STEP = 16
-STEPS_A_GROUP = 4  # their utterances are drawn together and parted by length: less padding is computed
+STEPS_A_GROUP = 8  # their utterances are drawn together and parted by length: less padding is computed
+HEARINGS = 3  # of each utterance, with other bands hidden: to make one costs half of what learning from it does
+GROUPS_BETWEEN = 10  # made between two hearings of a group
 HELD_OUT_UTTERANCES = 192
 EASY_SHARE = 0.35  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
 EASY_UTTERANCES_A_STEP = 32
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Utterances, their features [B, F, 80] and frames [B], their letters [B, L] and the numbers of those [B]."""
+
+    utterances: tuple[Utterance, ...]
+    features: Tensor
+    frames: Tensor
+    letters: Tensor
+    num_letters: Tensor
 
 
 class Speller(nn.Module):
@@ -99,14 +113,12 @@ class SpellingStage:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         if step < EASY_SHARE * self.schedule.steps:
-            spoken = utterances(self._easy, step, EASY_UTTERANCES_A_STEP)
+            heard = hear(self._easy, step, EASY_UTTERANCES_A_STEP)
         else:
-            spoken = utterances(self._set, step)
-        features, frames = features_of(spoken)
+            heard = hear(self._set, step)
+        features = heard.features.clone()
         hide_bands(features, random.Random(f"bands {step}"))
-        targets = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
-        lengths = torch.tensor([len(target) for target in targets])
-        return {"features": features, "frames": frames, "targets": pad_sequence(targets, True), "lengths": lengths}
+        return {"features": features, "frames": heard.frames, "targets": heard.letters, "lengths": heard.num_letters}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         with fast_arithmetic(batch["features"].device):
@@ -131,6 +143,34 @@ def utterances(from_set: SpokenSet, step: int, count: int = UTTERANCES_A_STEP) -
     order = random.Random(f"order of group {group}").sample(range(STEPS_A_GROUP), STEPS_A_GROUP)
     first = order[turn] * count
     return list(_group(from_set, group, STEPS_A_GROUP * count)[first : first + count])
+
+
+def heard_again(step: int) -> int:
+    """The step whose utterances a step hears: HEARINGS steps, some hundreds apart, hear the same ones.
+
+    What would have been made before the first step has a negative number, and is as good.
+    """
+    turn_of_group, at = divmod(step, STEPS_A_GROUP)
+    group, hearing = divmod(turn_of_group, HEARINGS)
+    return (group - hearing * GROUPS_BETWEEN) * STEPS_A_GROUP + at
+
+
+def hear(from_set: SpokenSet, step: int, count: int = UTTERANCES_A_STEP) -> Heard:
+    """What a step hears: `count` utterances, which an earlier step may have heard."""
+    return _made(from_set, heard_again(step), count)
+
+
+@lru_cache(maxsize=STEPS_A_GROUP * GROUPS_BETWEEN * HEARINGS)
+def _made(from_set: SpokenSet, step: int, count: int) -> Heard:
+    return heard(utterances(from_set, step, count))
+
+
+def heard(spoken: Sequence[Spoken]) -> Heard:
+    """Utterances as the encoder meets them."""
+    letters_said = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
+    num_letters = torch.tensor([len(one) for one in letters_said])
+    said = tuple(one.utterance for one in spoken)
+    return Heard(said, *features_of(spoken), pad_sequence(letters_said, batch_first=True), num_letters)
 
 
 @lru_cache(maxsize=2)  # the steps of a group follow each other

@@ -8,7 +8,7 @@ mix; translation a smaller share, and a few spoken questions that the core can a
 import math
 import random
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -24,16 +24,16 @@ from multimodal.languages import LANGUAGES, find_language
 from ...config import MultimodalLlamaConfig
 from ...model import MultimodalLlama
 from ...speech_embeddings import in_rows, put_in
+from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
 from ..compose import core_weights, ears_config
-from ..speech.letters import spelled
-from ..speech.spoken_set import Spoken, SpokenSet
-from ..speech.utterances import scored
+from ..speech.spoken_set import SpokenSet
+from ..speech.utterances import Utterance, scored
 from ..text.corpus import REPEAT_PROMPT, TRANSLATE_PROMPT
 from ..text.phrases import say_all
 from ..text.small_talk import facts
 from ..text.tokenizer import ConversationEncoder
-from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Speller, ctc_loss, features_of, utterances
+from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_loss, hear, hide_bands, utterances
 
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
 CTC_WEIGHT = 0.3
@@ -80,23 +80,23 @@ class SpeechAdapterStage:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = random.Random(f"speech adapter {self.seed} {step}")
-        spoken = utterances(self._set, step)
-        return self._collate(spoken, [self._task(one, rng) for one in spoken])
+        told = hear(self._set, step)
+        features = told.features.clone()
+        hide_bands(features, rng)
+        return self._collate(replace(told, features=features), [self._task(one, rng) for one in told.utterances])
 
-    def _task(self, spoken: Spoken, rng: random.Random) -> Task:
-        utterance = spoken.utterance
+    def _task(self, utterance: Utterance, rng: random.Random) -> Task:
         if utterance.kind == "talk" and utterance.text in spoken_answers() and rng.random() < 0.5:
             return Task(None, spoken_answers()[utterance.text], "talk")
         if utterance.kind == "phrase" and rng.random() < self.translated:
-            return translation(spoken, rng)
-        return transcription(spoken)
+            return translation(utterance, rng)
+        return transcription(utterance)
 
-    def _collate(self, spoken: list[Spoken], tasks: list[Task]) -> dict[str, Tensor]:
+    def _collate(self, told: Heard, tasks: list[Task]) -> dict[str, Tensor]:
         """Rows padded on the right, with one place for each embedding of the utterance of the row."""
-        features, frames = features_of(spoken)
         rows, at, targets, answer = [], [], [], []
         begin, place = self.model.config.text_config.vocab_size + 2, self.model.config.speech_place_id
-        for number, (task, count) in enumerate(zip(tasks, frames.tolist(), strict=True)):
+        for number, (task, count) in enumerate(zip(tasks, told.frames.tolist(), strict=True)):
             system = [("system", task.prompt)] if task.prompt else []
             turns = self._encoder.conversation([*system, ("user", ""), ("assistant", task.answer)])
             said = [at for at, token in enumerate(turns.ids) if token == self._end_of_turn][len(system)]
@@ -107,22 +107,22 @@ class SpeechAdapterStage:
             targets.append(torch.tensor(turns.ids[start:stop]))
             answer += [number] * (stop - start)
         ids = pad_sequence(rows, batch_first=True, padding_value=self._pad)
-        letters = [spelled(one.utterance.text, one.utterance.language) for one in spoken]
         return {
-            "features": features,
-            "frames": frames,
+            "features": told.features,
+            "frames": told.frames,
             "ids": ids,
             "at": torch.cat([row * ids.shape[1] + places for row, places in enumerate(at)]),
             "targets": torch.cat(targets),
             "answer": torch.tensor(answer),
-            "letters": pad_sequence(letters, batch_first=True),
-            "num_letters": torch.tensor([len(one) for one in letters]),
+            "letters": told.letters,
+            "num_letters": told.num_letters,
         }
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        logits, letters, keep = self._logits(batch)
-        answers = nn.functional.cross_entropy(logits, batch["targets"])
-        ctc = ctc_loss(letters, keep, batch["letters"], batch["num_letters"])
+        with fast_arithmetic(batch["features"].device):
+            logits, letters, keep = self._logits(batch)
+        answers = nn.functional.cross_entropy(logits.float(), batch["targets"])
+        ctc = ctc_loss(letters.float(), keep, batch["letters"], batch["num_letters"])
         right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
         return answers + CTC_WEIGHT * ctc, {"answers": answers.item(), "letters": ctc.item(), "accuracy": right}
 
@@ -144,33 +144,33 @@ class SpeechAdapterStage:
         exact, told, heard = defaultdict(list), [], []
         rng = random.Random(f"speech adapter {self.seed} held out")
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
-            spoken = utterances(self._held_out, step)
-            tasks = [self._task(one, rng) for one in spoken]
-            batch = self._collate(spoken, tasks)
+            told_in_step = heard(utterances(self._held_out, step))
+            tasks = [self._task(one, rng) for one in told_in_step.utterances]
+            batch = self._collate(told_in_step, tasks)
             best = self._logits(batch)[0].argmax(-1)
-            for number, (one, task) in enumerate(zip(spoken, tasks, strict=True)):
+            for number, (one, task) in enumerate(zip(told_in_step.utterances, tasks, strict=True)):
                 mine = batch["answer"] == number
                 exact[task.kind].append(torch.equal(best[mine], batch["targets"][mine]))
                 if task.kind == "transcribe":
                     texts = (self._encoder.decode(ids[mine].tolist()) for ids in (batch["targets"], best))
                     for side, text in zip((told, heard), texts, strict=True):
-                        side.append(scored(text, one.utterance.language))
+                        side.append(scored(text, one.language))
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
         return shares | {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
 
 
-def transcription(spoken: Spoken) -> Task:
+def transcription(utterance: Utterance) -> Task:
     """The paper's prompt with the language that the utterance begins in."""
-    language = find_language(spoken.utterance.language)
-    return Task(REPEAT_PROMPT.format(language=language.name), spoken.utterance.text, "transcribe")
+    language = find_language(utterance.language)
+    return Task(REPEAT_PROMPT.format(language=language.name), utterance.text, "transcribe")
 
 
-def translation(spoken: Spoken, rng: random.Random) -> Task:
+def translation(utterance: Utterance, rng: random.Random) -> Task:
     """Of a phrase into English; of an English one into another language."""
-    source = spoken.utterance.language
+    source = utterance.language
     into = rng.choice([one for one in LANGUAGES if one.code != "en"]) if source == "en" else find_language("en")
     kind = f"translate {'into' if into.code == 'en' else 'from'} English"
-    return Task(TRANSLATE_PROMPT.format(language=into.name), say_all(spoken.utterance.items, into.code), kind)
+    return Task(TRANSLATE_PROMPT.format(language=into.name), say_all(utterance.items, into.code), kind)
 
 
 @cache

@@ -13,8 +13,6 @@ import argparse
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +24,6 @@ from open_clip.loss import CoCaLoss
 from open_clip.pos_embed import get_2d_sincos_pos_embed
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vision.encoder import SIZES
 from vision.stem import ConvolutionalStem
@@ -104,7 +101,7 @@ class TrunkStage:
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         if "captions" not in batch:
-            with _plain_attention(batch["pictures"].device):
+            with fast_arithmetic(batch["pictures"].device):
                 self.model.visual.conv1(normalise(batch["pictures"]))
                 names = self.model.early_naming(self._stem)
             naming = _naming_loss(names.float(), batch["names"])
@@ -119,7 +116,7 @@ class TrunkStage:
     def _run(self, batch: dict[str, Tensor], *, blind: bool = False, captioned: int | None = None) -> dict[str, Tensor]:
         """What the loss takes; `blind` captions each picture by another one's patches, `captioned` only the first."""
         pictures, tokens = normalise(batch["pictures"]), batch["captions"][:captioned]
-        with _plain_attention(pictures.device):
+        with fast_arithmetic(pictures.device):
             image_features, patches = self.model._encode_image(pictures)
             text_features, words = self.model._encode_text(tokens[:, :-1])
             logits = self.model.text_decoder((patches.roll(2, 0) if blind else patches)[:captioned], words)
@@ -188,16 +185,6 @@ def _score_contrast(hits: dict[str, list[float]], likeness: Tensor) -> None:
     own = torch.arange(len(likeness), device=likeness.device)
     hits["contrast"] += (likeness.argmax(-1) == own).float().tolist()
     hits["twin"] += (likeness[own, own] > likeness[own, own ^ 1]).float().tolist()
-
-
-@contextmanager
-def _plain_attention(device: torch.device) -> Iterator[None]:
-    """Fast arithmetic; where that is the CPU's, its fused attention is slower backwards than separate products."""
-    with (
-        fast_arithmetic(device) as fast,
-        sdpa_kernel(SDPBackend.MATH) if fast and device.type == "cpu" else nullcontext(),
-    ):
-        yield
 
 
 def normalise(pictures: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """The stages of nano's ears: what they are trained on, and that the shipped model will hear the same."""
 
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,16 @@ from multimodal.nano.recipe import SHARDS, export
 from multimodal.nano.speech.letters import letters, read, spelled
 from multimodal.nano.speech.utterances import scored
 from multimodal.nano.stages.core import core_config
-from multimodal.nano.stages.ears import BestRqStage, Speller, SpellingStage, utterances
+from multimodal.nano.stages.ears import (
+    HEARINGS,
+    STEPS_A_GROUP,
+    BestRqStage,
+    Speller,
+    SpellingStage,
+    heard,
+    heard_again,
+    utterances,
+)
 from multimodal.nano.stages.speech_adapter import SpeechAdapterStage, transcription, translation
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.stages.trunk import build_model
@@ -71,6 +81,18 @@ def test_the_encoder_begins_with_what_best_rq_learnt_and_learns_to_spell(run):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_each_utterance_is_heard_as_often_as_every_other(run):
+    steps = 100 * STEPS_A_GROUP * HEARINGS
+    times = Counter(heard_again(step) for step in range(steps))
+    inner = [made for made in times if 0 <= made < 60 * STEPS_A_GROUP]
+    assert len(inner) == 60 * STEPS_A_GROUP and all(times[made] == HEARINGS for made in inner)
+    stage = SpellingStage(run, steps=steps)
+    again = [step for step in range(steps) if heard_again(step) == heard_again(steps // 2)]
+    batches = [stage.batch(step) for step in again]
+    assert all(torch.equal(batches[0]["targets"], one["targets"]) for one in batches)
+    assert not torch.equal(batches[0]["features"], batches[1]["features"])  # other bands are hidden
+
+
 def test_a_batch_is_a_function_of_its_step(stage):
     first, again, other = stage.batch(1), stage.batch(1), stage.batch(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -80,8 +102,7 @@ def test_a_batch_is_a_function_of_its_step(stage):
 @torch.no_grad()
 def test_the_shipped_model_hears_what_the_stage_trains_on(stage):
     spoken = utterances(stage._set, 4)[:3]
-    tasks = [transcription(one) for one in spoken]
-    batch = stage._collate(spoken, tasks)
+    batch = stage._collate(heard(spoken), [transcription(one.utterance) for one in spoken])
     logits = stage._logits(batch)[0]
     sounds = [one.sound for one in spoken]
     lengths = torch.tensor([len(sound) for sound in sounds])
@@ -105,14 +126,15 @@ def test_tasks_are_the_papers_prompts(stage):
     rng, kinds = random.Random(0), set()
     for step in range(3):
         for one in utterances(stage._set, step):
+            one = one.utterance
             task = stage._task(one, rng)
             kinds.add(task.kind)
             if task.kind == "transcribe":
-                assert task.prompt.startswith("Repeat after me in ") and task.answer == one.utterance.text
-            if one.utterance.kind == "phrase":
+                assert task.prompt.startswith("Repeat after me in ") and task.answer == one.text
+            if one.kind == "phrase":
                 told = translation(one, rng)
                 assert told.prompt.startswith("Translate the following sentence into ")
-                assert ("into English" in told.kind) == (one.utterance.language != "en")
+                assert ("into English" in told.kind) == (one.language != "en")
     assert {"transcribe", "translate into English"} <= kinds
 
 
@@ -131,9 +153,9 @@ def test_what_the_stages_made_ships_with_the_rest(stage, run, tmp_path):
     export(run, tmp_path / "nano")
     assert {file.name for file in (tmp_path / "nano").glob("*.safetensors")} == set(SHARDS) - {"video.safetensors"}
     assistant, one = multimodal.load(tmp_path / "nano"), utterances(stage._set, 6)[0]
-    batch = stage._collate([one], [transcription(one)])
+    batch = stage._collate(heard([one]), [transcription(one.utterance)])
     prompt = [
-        {"role": "system", "content": transcription(one).prompt},
+        {"role": "system", "content": transcription(one.utterance).prompt},
         {"role": "user", "content": [{"type": "audio", "audio": (one.sound, 16_000)}]},
     ]
     shipped = assistant.processor.apply_chat_template(prompt, tokenize=True, add_generation_prompt=True)
