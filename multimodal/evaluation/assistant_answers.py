@@ -1,7 +1,10 @@
 """Our own assistant, asked as the paper asks: its prompts, greedy, in batches."""
 
+import re
 import time
 from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ CHOOSE = "Select the correct answer from the following options: {question}"
 ONE_LETTER = "Answer with the correct option letter and nothing else."
 SHORT = "Answer the question using a single word or phrase. {question}"
 _SHORT_METRICS = ("vqa", "anls", "relaxed")
+_PLACE = re.compile(r"<image (\d+)>")  # of a picture in a question, as MMMU writes it
 MAX_NEW_TOKENS = 448
 
 
@@ -50,8 +54,8 @@ class AssistantAnswers:
         """What the model takes of an item's media; no tokenizer runs here, since it is not for several threads."""
         processor = self.assistant.processor
         found: dict[str, Any] = {}
-        if item.image is not None:
-            found |= processor.pictures([item.image])
+        if item.images:
+            found |= processor.pictures([part for part in question_parts(item) if isinstance(part, Path)])
         if item.video is not None:
             found |= processor.clips([item.video], item.extra.get("start_s"), item.extra.get("end_s"))
         if item.audio is not None:
@@ -95,14 +99,16 @@ class AssistantAnswers:
 
 def conversation(item: Item) -> list[dict[str, Any]]:
     """The messages that ask an item: for speech tasks the paper's system prompt and the sound (8.3)."""
-    media = [{"type": kind} for kind in ("image", "video", "audio") if getattr(item, kind) is not None]
+    media = [{"type": kind} for kind in ("video", "audio") if getattr(item, kind) is not None]
     if item.task in ("asr", "code-switch"):
         system = TRANSCRIBE.format(language=item.language)
     elif item.task in ("ast-into-english", "ast-from-english"):
         system = TRANSLATE.format(language="English" if item.task == "ast-into-english" else item.language)
     else:
-        question = [{"type": "text", "text": question_of(item)}] if item.prompt else []
-        return [{"role": "user", "content": media + question}]
+        parts = question_parts(item)
+        shown = len(list(takewhile(lambda part: isinstance(part, Path), parts)))  # before anything is said
+        content = [{"type": "image"} if isinstance(one, Path) else {"type": "text", "text": one} for one in parts]
+        return [{"role": "user", "content": content[:shown] + media + content[shown:]}]
     return [{"role": "system", "content": system}, {"role": "user", "content": media}]
 
 
@@ -113,6 +119,24 @@ def question_of(item: Item) -> str:
         options = "\n".join(f"{chr(65 + at)}. {option}" for at, option in enumerate(item.extra["options"]))
         return f"{CHOOSE.format(question=item.prompt)}\n{options}\n{ONE_LETTER}"
     return SHORT.format(question=item.prompt) if metric in _SHORT_METRICS else item.prompt
+
+
+def question_parts(item: Item) -> list[Path | str]:
+    """Texts and pictures of a question in reading order: a picture stands where the text first names its place.
+
+    Pictures without a place come before it.
+    """
+    text, images = question_of(item) if item.prompt else "", item.images
+    parts: list[Path | str] = []
+    placed, begin = set(), 0
+    for found in _PLACE.finditer(text):
+        at = int(found[1]) - 1
+        if at in range(len(images)) and at not in placed:
+            parts += [text[begin : found.start()], images[at]]
+            placed.add(at)
+            begin = found.end()
+    parts = [*(image for at, image in enumerate(images) if at not in placed), *parts, text[begin:]]
+    return [part for part in parts if isinstance(part, Path) or part.strip()]
 
 
 def together(loaded: Sequence[dict[str, Any]]) -> dict[str, Tensor]:

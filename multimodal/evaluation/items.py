@@ -26,6 +26,7 @@ class Item:
         `tts-intelligibility`; the written form for `text-normalization`; else None, or for `spoken-qa` text
         that goes with the sound.
     references: every right answer. `asr` and the translations have one or more, VQA one of each of ten people.
+    images: several stand in the question where it says <image 1>, <image 2> ..., and before it where it does not.
     extra: what some tasks need besides. "metric": one of QUESTION_METRICS; "options": the answers to choose
         from, in order, for "choice" (the reference is then the letter: A, B, ...); "duration_s": of the sound,
         for throughput and for batches of like length; anything else is kept for the report.
@@ -36,7 +37,7 @@ class Item:
     language: str
     prompt: str | None
     references: tuple[str, ...]
-    image: Path | None = None
+    images: tuple[Path, ...] = ()
     audio: Path | None = None
     video: Path | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

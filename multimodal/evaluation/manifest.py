@@ -1,7 +1,8 @@
 """Data of one's own: a JSONL or TSV file, a line an item.
 
-A line has the medium (audio, image or video: a path, from the manifest's folder), `text` (what is right; in JSONL also
-`references`, a list) and, where it is not English, `language`. It may have `id` (else the number of the line), `prompt`
+A line has the medium (audio, image or video: a path, from the manifest's folder; in JSONL image may be a list, and
+the question then says <image 1>, <image 2> ... where they stand), `text` (what is right; in JSONL also `references`,
+a list) and, where it is not English, `language`. It may have `id` (else the number of the line), `prompt`
 (the question, or the text to say), `metric` and, in JSONL, `options`. Any other key is kept for the report.
 
     {"audio": "one.wav", "language": "Hindi", "text": "..."}
@@ -108,12 +109,15 @@ def _references(row: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _media_of(row: Mapping[str, Any], path: Path, where: str) -> dict[str, Path]:
-    media = {key: path.parent / row[key] for key in _MEDIA if key in row}
-    for file in media.values():
+def _media_of(row: Mapping[str, Any], path: Path, where: str) -> dict[str, Any]:
+    """An item's media by its fields."""
+    named = row.get("image", [])
+    images = tuple(path.parent / one for one in (named if isinstance(named, list) else [named]))
+    media = {key: path.parent / row[key] for key in ("audio", "video") if key in row}
+    for file in (*images, *media.values()):
         if not file.is_file():
             raise ValueError(f"{where} names {file}, which is not there")
-    return media
+    return {"images": images, **media}
 
 
 def _extra(row: Mapping[str, Any], task: str, where: str) -> dict[str, Any]:

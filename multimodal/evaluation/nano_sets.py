@@ -39,7 +39,7 @@ def picture_items(limit: int | None, seed: int, folder: Path) -> list[Item]:
                 language="English",
                 prompt=question.text,
                 references=(question.answer,),
-                image=_picture_file(sheet, folder / "pictures"),
+                images=(_picture_file(sheet, folder / "pictures"),),
                 extra={"metric": "exact", "kind": question.kind},
             )
         )

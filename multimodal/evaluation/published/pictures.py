@@ -16,16 +16,17 @@ _TASKS = ("image-qa",)
 _MMMU_PICTURES = tuple(f"image_{number}" for number in range(1, 8))
 
 
-def _asked(name: object, question: str, answers: Sequence[str], picture: Path, metric: str, **extra: Any) -> Item:
+def _asked(name: object, question: str, answers: Sequence[str], *pictures: Path, metric: str, **extra: Any) -> Item:
     answers = tuple(str(answer) for answer in answers)
-    return Item(str(name), "image-qa", "English", question, answers, image=picture, extra={"metric": metric, **extra})
+    return Item(str(name), "image-qa", "English", question, answers, images=pictures, extra={"metric": metric, **extra})
 
 
-def _choice(name: object, question: str, options: Sequence[str], right: int, picture: Path, **extra: Any) -> Item:
+def _choice(name: object, question: str, options: Sequence[str], right: int, *pictures: Path, **extra: Any) -> Item:
     """The right answer by its letter."""
     if not 0 <= right < len(options):
         raise ValueError(f"question {name}: found option {right} as the right one of {len(options)}")
-    return _asked(name, question, [ascii_uppercase[right]], picture, "choice", options=list(options), **extra)
+    extra = {"options": list(options), **extra}
+    return _asked(name, question, [ascii_uppercase[right]], *pictures, metric="choice", **extra)
 
 
 def _vqav2(asked: Asked) -> Iterator[Item]:
@@ -40,7 +41,7 @@ def _vqav2(asked: Asked) -> Iterator[Item]:
         if row["question_id"] not in told:
             raise ValueError(f"{answers} has no answer to question {row['question_id']}")
         said = [answer["answer"] for answer in told[row["question_id"]]]
-        yield _asked(row["question_id"], row["question"], said, picture, "vqa")
+        yield _asked(row["question_id"], row["question"], said, picture, metric="vqa")
 
 
 def _textvqa(asked: Asked) -> Iterator[Item]:
@@ -48,7 +49,7 @@ def _textvqa(asked: Asked) -> Iterator[Item]:
     folder = find(asked.folder, "train_images", "train_val_images/train_images", "test_images")
     for row in _rows(table, "data", "question_id", "question", "image_id", "answers"):
         picture = media(folder / f"{row['image_id']}.jpg", table)
-        yield _asked(row["question_id"], row["question"], row["answers"], picture, "vqa")
+        yield _asked(row["question_id"], row["question"], row["answers"], picture, metric="vqa")
 
 
 def _docvqa(asked: Asked) -> Iterator[Item]:
@@ -57,7 +58,7 @@ def _docvqa(asked: Asked) -> Iterator[Item]:
     table = find(asked.folder, *(f"{folder}{name}" for folder in ("", f"{asked.split}/", "*/") for name in names))
     for row in _rows(table, "data", "questionId", "question", "image", "answers"):
         picture = find(table.parent, row["image"], f"spdocvqa_images/{Path(row['image']).name}")
-        yield _asked(row["questionId"], row["question"], row["answers"], picture, "anls")
+        yield _asked(row["questionId"], row["question"], row["answers"], picture, metric="anls")
 
 
 def _chartqa(asked: Asked) -> Iterator[Item]:
@@ -66,7 +67,7 @@ def _chartqa(asked: Asked) -> Iterator[Item]:
         table = find(folder, f"{asked.split}_{kind}.json")
         for number, row in enumerate(_rows(table, None, "imgname", "query", "label")):
             picture = media(folder / "png" / row["imgname"], table)
-            yield _asked(f"{kind}-{number}", row["query"], [row["label"]], picture, "relaxed", kind=kind)
+            yield _asked(f"{kind}-{number}", row["query"], [row["label"]], picture, metric="relaxed", kind=kind)
 
 
 def _ai2d(asked: Asked) -> Iterator[Item]:
@@ -108,15 +109,13 @@ def _mmmu(asked: Asked) -> Iterator[Item]:
 
 
 def _mmmu_row(row: HubRow, asked: Asked) -> Item:
-    """Several pictures of a question are all in extra["images"], in order; the item's own is the first."""
+    """Question and options say <image 1> and the like where its pictures are to be seen."""
     values = row.values
     pictures = [row.save(name) for name in _MMMU_PICTURES if values.get(name) is not None]
-    extra = {"images": [str(picture) for picture in pictures]} if len(pictures) > 1 else {}
-    options = _listed(values["options"])
     if values["question_type"] == "multiple-choice":
         right = ascii_uppercase.index(values["answer"])
-        return _choice(values["id"], values["question"], options, right, pictures[0], **extra)
-    return _asked(values["id"], values["question"], _listed(values["answer"]), pictures[0], "exact", **extra)
+        return _choice(values["id"], values["question"], _listed(values["options"]), right, *pictures)
+    return _asked(values["id"], values["question"], _listed(values["answer"]), *pictures, metric="exact")
 
 
 def _listed(value: str) -> list[str]:
@@ -128,16 +127,18 @@ def _listed(value: str) -> list[str]:
 
 def _vqa_row(row: HubRow, asked: Asked) -> Item:
     said = [answer["answer"] if isinstance(answer, dict) else answer for answer in row.values["answers"]]
-    return _asked(row.values["question_id"], row.values["question"], said, row.save("image"), "vqa")
+    return _asked(row.values["question_id"], row.values["question"], said, row.save("image"), metric="vqa")
 
 
 def _docvqa_row(row: HubRow, asked: Asked) -> Item:
-    return _asked(row.values["questionId"], row.values["question"], row.values["answers"], row.save("image"), "anls")
+    values = row.values
+    return _asked(values["questionId"], values["question"], values["answers"], row.save("image"), metric="anls")
 
 
 def _chartqa_row(row: HubRow, asked: Asked) -> Item:
     kind = str(row.values["type"]).removesuffix("_test")
-    return _asked(row.number, row.values["question"], [row.values["answer"]], row.save("image"), "relaxed", kind=kind)
+    answers = [row.values["answer"]]
+    return _asked(row.number, row.values["question"], answers, row.save("image"), metric="relaxed", kind=kind)
 
 
 def _ai2d_row(row: HubRow, asked: Asked) -> Item:

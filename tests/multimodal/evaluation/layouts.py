@@ -166,8 +166,8 @@ def mmmu(folder: Path) -> None:
     )
     red, blue = (Image.new("RGB", (4, 4), colour) for colour in ("red", "blue"))
     rows = [
-        ("validation_Art_1", "<image 1> Who painted it?", "['Monet', \"O'Keeffe\"]", "B", "multiple-choice", red, None),
-        ("validation_Art_2", "<image 1> <image 2> Which year?", "[]", "['1872', '1873']", "open", red, blue),
+        ("1", "<image 1> Who painted it?", "['Monet', \"O'Keeffe <image 2>\"]", "B", "multiple-choice", red, blue),
+        ("2", "Of <image 2> and <image 1>, which is from <image 3>?", "[]", "['1872', '1873']", "open", red, blue),
     ]
     table = [
         dict(zip([*columns, "image_1", "image_2"], row, strict=True)) | {f"image_{n}": None for n in range(3, 8)}

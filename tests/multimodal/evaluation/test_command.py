@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 import transformers.utils.logging
 from typer.testing import CliRunner, Result
 
@@ -116,6 +117,33 @@ def test_transcripts_are_those_of_transcribe(tmp_path, model, manifest):
         [alone] = answers.answer([item], [answers.load(item)])
         assert one["hypothesis"] == alone.text
     assert json.loads((tmp_path / "timings.json").read_text())["asr"]["first_token_s"]["p50"] > 0
+
+
+def test_a_question_about_several_pictures_shows_them_all_in_their_places(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{colour}.png" for colour in ("red", "blue")]
+    for path in paths:
+        picture(path.stem).save(path)
+    assistant = tiny_assistant()
+    answers, shown = AssistantAnswers(assistant, max_new_tokens=8), []
+    generate = assistant.model.generate
+    monkeypatch.setattr(assistant.model, "generate", lambda **inputs: shown.append(inputs) or generate(**inputs))
+
+    def said(prompt, images):
+        item = Item("x", "image-qa", "English", prompt, ("A",), images=tuple(images))
+        [reply] = answers.answer([item], [answers.load(item)])
+        return reply.text
+
+    for images in (paths, paths[::-1]):
+        asked = assistant.ask("what is left?", image=images, max_new_tokens=8)
+        assert said("what is left?", images) == asked.text.strip()
+    said("is <image 2> left of <image 1>?", paths)
+    text, places = ["is", "left of", "?"], [{"type": "image", "image": paths[1]}, {"type": "image", "image": paths[0]}]
+    content = [{"type": "text", "text": text[0]}, places[0], {"type": "text", "text": text[1]}, places[1]]
+    conversation = [{"role": "user", "content": [*content, {"type": "text", "text": text[2]}]}]
+    inputs = assistant.processor.apply_chat_template(conversation, tokenize=True, add_generation_prompt=True)
+    assert inputs["input_ids"].tolist() == shown[-1]["input_ids"].tolist()
+    assert torch.equal(inputs["pixel_values"], shown[-1]["pixel_values"])
+    assert not torch.equal(shown[0]["pixel_values"], shown[1]["pixel_values"])
 
 
 def test_two_runs_give_the_same_file_and_a_finished_run_asks_nothing(tmp_path, model, manifest):

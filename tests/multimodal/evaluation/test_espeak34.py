@@ -143,11 +143,11 @@ def test_a_sentence_that_switches_names_both_languages(cache):
 def test_spoken_questions_are_the_written_ones_about_the_same_pictures(cache):
     spoken, written = (open_dataset(task, None, (), 4, cache=cache) for task in ("spoken-qa", "image-qa"))
     for heard, read in zip(spoken, written, strict=True):
-        assert (heard.id, heard.image, heard.references, heard.prompt) == (read.id, read.image, read.references, None)
+        assert (heard.id, heard.images, heard.references, heard.prompt) == (read.id, read.images, read.references, None)
         assert heard.extra["transcript"] == read.prompt.replace("colour", "color")
         assert heard.extra["metric"] == read.extra["metric"] == "exact"
         assert open_sound(heard.audio).seconds == pytest.approx(heard.extra["duration_s"], abs=1e-3)
-        Image.open(read.image).load()
+        Image.open(read.images[0]).load()
     assert written.name == "nano-pictures held out, seed 0"
 
 

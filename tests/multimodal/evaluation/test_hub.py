@@ -83,7 +83,7 @@ def test_picture_tables(tmp_path, name, row, references, metric):
     parquet(tmp_path / f"set/{config}{split}-00000-of-00001.parquet", [row | {"image": red()}])
     [one] = open_dataset("image-qa", f"{name}={tmp_path / 'set'}", cache=tmp_path / "cache")
     assert (one.prompt, one.references, one.extra["metric"]) == ("?", references, metric)
-    assert Pictures.open(io.BytesIO(one.image.read_bytes())).size == (4, 4)
+    assert Pictures.open(io.BytesIO(one.images[0].read_bytes())).size == (4, 4)
 
 
 def test_vqav2_has_ten_answers_with_their_makers(tmp_path):

@@ -9,7 +9,7 @@ from multimodal.evaluation.data import open_dataset
 
 @pytest.fixture
 def folder(tmp_path):
-    for name in ("one.wav", "two.wav", "one.png"):
+    for name in ("one.wav", "two.wav", "one.png", "two.png"):
         (tmp_path / name).write_bytes(b"-")
     return tmp_path
 
@@ -63,14 +63,20 @@ def test_questions_have_a_metric_and_keep_what_else_is_told(folder):
         {"image": "one.png", "prompt": "How many?", "references": ["two", "2"], "source": "mine"},
         {"image": "one.png", "prompt": "Which?", "text": "B", "options": ["red", "blue"]},
         {"image": "one.png", "prompt": "What?", "text": "7", "metric": "relaxed"},
+        {"image": ["one.png", "two.png"], "prompt": "Is <image 2> larger?", "text": "yes"},
     )
     items = open_dataset("image-qa", path).items
     assert [one.extra for one in items] == [
         {"source": "mine", "metric": "exact"},
         {"options": ["red", "blue"], "metric": "choice"},
         {"metric": "relaxed"},
+        {"metric": "exact"},
     ]
     assert items[0].references == ("two", "2")
+    assert [one.images for one in items[2:]] == [(folder / "one.png",), (folder / "one.png", folder / "two.png")]
+    lacking = jsonl(folder, {"image": ["one.png", "three.png"], "prompt": "?", "text": "x"})
+    with pytest.raises(ValueError, match=r"line 1 of .* names .*three.png, which is not there"):
+        open_dataset("image-qa", lacking)
 
 
 def test_a_text_to_say_is_its_own_prompt(folder):

@@ -1,10 +1,14 @@
 """Each published layout, by a few rows of our own; and what is said where something of it is missing."""
 
 import json
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from multimodal.evaluation.assistant_answers import question_parts
 from multimodal.evaluation.data import open_dataset
+from multimodal.evaluation.items import Item
 from multimodal.evaluation.published.registry import PUBLISHED
 
 from . import layouts
@@ -60,8 +64,8 @@ def test_speech_is_read_from_its_layout(filled, name, task, languages, expected)
         (
             "mmmu",
             [
-                ("<image 1> Who painted it?", ("B",), "choice", ["Monet", "O'Keeffe"]),
-                ("<image 1> <image 2> Which year?", ("1872", "1873"), "exact", None),
+                ("<image 1> Who painted it?", ("B",), "choice", ["Monet", "O'Keeffe <image 2>"]),
+                ("Of <image 2> and <image 1>, which is from <image 3>?", ("1872", "1873"), "exact", None),
             ],
         ),
         ("perceptiontest", [("Did it move?", ("B",), "choice", ["yes", "no", "maybe"])]),
@@ -73,7 +77,7 @@ def test_questions_are_read_from_their_layout(filled, tmp_path, name, expected):
     [task] = PUBLISHED[name].tasks
     items = open_dataset(task, f"{name}={filled(name)}", cache=tmp_path / "cache")
     assert [(one.prompt, one.references, one.extra["metric"], one.extra.get("options")) for one in items] == expected
-    assert all((one.image or one.video).is_file() and one.language == "English" for one in items)
+    assert all((one.video or one.images[0]).is_file() and one.language == "English" for one in items)
     assert len({one.id for one in items}) == len(items)
 
 
@@ -82,9 +86,26 @@ def test_nextqa_with_options_is_multiple_choice(filled):
     assert (one.references, one.extra["metric"], one.extra["options"][2]) == (("C",), "choice", "use phone")
 
 
-def test_a_question_about_several_pictures_keeps_them_in_order(filled, tmp_path):
-    two = open_dataset("image-qa", f"mmmu={filled('mmmu')}", cache=tmp_path / "cache").items[1]
-    assert two.extra["images"][0] == str(two.image) != two.extra["images"][1]
+def test_every_picture_of_a_question_stands_in_its_place(filled, tmp_path):
+    choice, both = open_dataset("image-qa", f"mmmu={filled('mmmu')}", cache=tmp_path / "cache")
+    assert [_colour(picture) for picture in both.images] == ["red", "blue"]
+    red, blue = both.images
+    assert question_parts(both) == ["Of ", blue, " and ", red, ", which is from <image 3>?"]
+    before, one, between, two, after = question_parts(choice)
+    assert (one, two) == (red, blue) and before.startswith("Select the correct answer")
+    assert between == " Who painted it?\nA. Monet\nB. O'Keeffe " and after.startswith("\nAnswer with")
+
+
+def _colour(picture) -> str:
+    return {(255, 0, 0): "red", (0, 0, 255): "blue"}[Image.open(picture).getpixel((0, 0))]
+
+
+def test_pictures_without_a_place_come_first():
+    one, two = Path("1.png"), Path("2.png")
+    asked = Item("a", "image-qa", "English", "Or <image 2>? <image 2>", ("x",), images=(one, two))
+    assert question_parts(asked) == [one, "Or ", two, "? <image 2>"]
+    spoken = Item("a", "spoken-qa", "English", None, ("x",), images=(one, two), audio=Path("a.wav"))
+    assert question_parts(spoken) == [one, two]
 
 
 def test_no_language_named_means_those_that_the_folder_has(filled):
