@@ -61,10 +61,10 @@ def title(section: dict[str, Any]) -> str:
     return f"{section['task']}, {section['data']}"
 
 
-def paper_rows(section: dict[str, Any]) -> list[tuple[PaperRow, bool]]:
-    """The paper's rows of the task, each with whether it is about the same data."""
+def paper_rows(section: dict[str, Any], limit: int | None) -> list[tuple[PaperRow, str]]:
+    """The paper's rows of the task, each with what it is beside ours: the same data, or other."""
     languages = list(section["languages"])
-    return [(row, row.is_same_data(section["data"].split()[0], languages)) for row in rows_of(section["task"])]
+    return [(row, row.beside(section["data"], languages, limit)) for row in rows_of(section["task"])]
 
 
 def terminal_table(section: dict[str, Any]) -> Table:
@@ -83,7 +83,7 @@ def markdown(results: dict[str, Any], speeds: dict[str, dict[str, Any]], plots: 
     settings = results["settings"]
     lines = [f"# Evaluation of {settings['model']}", "", *_settings_lines(settings), ""]
     for section in results["tasks"]:
-        lines += _section(section, speeds[section["task"]], plots[section["task"]])
+        lines += _section(section, speeds[section["task"]], plots[section["task"]], settings["limit"])
     if settings["skipped"]:
         lines += ["## Left out", "", *(f"- {reason}" for reason in settings["skipped"].values()), ""]
     lines += ["## Versions", "", ", ".join(f"{name} {told}" for name, told in results["versions"].items()), ""]
@@ -102,7 +102,7 @@ def _settings_lines(settings: dict[str, Any]) -> list[str]:
     ]
 
 
-def _section(section: dict[str, Any], speed: dict[str, Any], plot: str) -> list[str]:
+def _section(section: dict[str, Any], speed: dict[str, Any], plot: str, limit: int | None) -> list[str]:
     lines = [f"## {title(section)}", "", *_markdown_table(header(section), rows_by_language(section))]
     lines += [*("| " + " | ".join(row) + " |" for row in overall_rows(section)), ""]
     lines += [f"![{title(section)}]({plot})", ""]
@@ -111,11 +111,9 @@ def _section(section: dict[str, Any], speed: dict[str, Any], plot: str) -> list[
     if "contamination" in section:
         lines += [_contamination_line(section["contamination"]), ""]
     lines += [_speed_line(speed), ""]
-    if paper := paper_rows(section):
+    if paper := paper_rows(section, limit):
         lines += ["The Llama 3 paper's figures:", ""]
-        rows = (
-            (row.title, row.metric, "same data set" if same else "**other data**", _figures(row)) for row, same in paper
-        )
+        rows = ((row.title, row.metric, beside, _figures(row)) for row, beside in paper)
         lines += [*_markdown_table(["data", "metric", "beside the above", "figures"], rows), ""]
     return lines
 

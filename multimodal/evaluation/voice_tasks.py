@@ -127,10 +127,14 @@ def write_out(assistant: Assistant, batch: Sequence[Item]) -> list[Reply]:
 @torch.no_grad()
 def _as_tagged(assistant: Assistant, voice: HeadVoice, item: Item) -> str:
     """A text through the tagger, token by token with the core's states, as when it is said."""
+    from tts.spoken_text import joined
+
     tokenizer, tagger = assistant.processor.tokenizer, voice.head.normalizer
     tokens = tokenizer(item.prompt, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     ids = torch.tensor([tokens], device=assistant.model.device)
     states = voice.states.start().push(ids).float()[0] if tagger.core_dim else [None] * len(tokens)
     stream, text = tagger.start(find_language(item.language).code), TextStream(tokenizer)
-    pieces = [stream.push(text.push(token), state) for token, state in zip(tokens, states, strict=True)]
-    return "".join([*pieces, stream.flush()])
+    pieces = [
+        piece for token, state in zip(tokens, states, strict=True) for piece in stream.push(text.push(token), state)
+    ]
+    return joined(pieces + stream.flush())

@@ -37,7 +37,7 @@ def _vqav2(asked: Asked) -> Iterator[Item]:
     told = {row["question_id"]: row["answers"] for row in _rows(answers, "annotations", "question_id", "answers")}
     for row in _rows(questions, "questions", "question_id", "question", "image_id"):
         name = f"COCO_{year}_{row['image_id']:012d}.jpg"
-        picture = media(find(asked.folder, year, f"*/{year}") / name, questions)
+        picture = media(find(asked.folder, year, f"*/{year}", f"*/*/{year}") / name, questions)
         if row["question_id"] not in told:
             raise ValueError(f"{answers} has no answer to question {row['question_id']}")
         said = [answer["answer"] for answer in told[row["question_id"]]]
@@ -53,11 +53,14 @@ def _textvqa(asked: Asked) -> Iterator[Item]:
 
 
 def _docvqa(asked: Asked) -> Iterator[Item]:
-    """The path of a picture is written from the table's folder; later downloads have all in spdocvqa_images."""
+    """A picture is at documents/*.png in the split's folder; in later downloads all are in spdocvqa_images."""
     names = [f"{asked.split}_v1.0.json", f"{asked.split}_v1.0_withQT.json"]
     table = find(asked.folder, *(f"{folder}{name}" for folder in ("", f"{asked.split}/", "*/") for name in names))
+    beside = table.parent.relative_to(asked.folder)
     for row in _rows(table, "data", "questionId", "question", "image", "answers"):
-        picture = find(table.parent, row["image"], f"spdocvqa_images/{Path(row['image']).name}")
+        inside = row["image"]
+        later = f"spdocvqa_images/{Path(inside).name}"
+        picture = find(asked.folder, f"{beside}/{inside}", f"{asked.split}/{inside}", later)
         yield _asked(row["questionId"], row["question"], row["answers"], picture, metric="anls")
 
 
@@ -198,7 +201,7 @@ SETS = (
     _set(
         "docvqa",
         "val",
-        "val/val_v1.0.json and val/documents/*.png",
+        "val/val_v1.0.json and val/documents/*.png, or spdocvqa_qas/val_v1.0_withQT.json and spdocvqa_images/*.png",
         _docvqa,
         "lmms-lab/DocVQA",
         "DocVQA",

@@ -57,19 +57,20 @@ class Published:
     hub_columns: Callable[[Asked], tuple[str, ...]] = lambda asked: ()
     places: Callable[[Asked], tuple[str, ...]] = lambda asked: (asked.code, f"*/{asked.code}")  # where a language lies
     from_english: tuple[str, ...] | None = None  # of the codes, those that there is a translation into; None: all
+    hub_lacks: tuple[str, ...] = ()  # of the codes, those that are in the published folders alone
 
-    def languages(self, task: str, wanted: Sequence[Language]) -> tuple[Language, ...]:
+    def languages(self, task: str, wanted: Sequence[Language], on_hub: bool = False) -> tuple[Language, ...]:
         """Those wanted, or all that the task has here; ValueError names one that it lacks."""
-        codes = set(self.codes)
+        codes = set(self.codes) - set(self.hub_lacks if on_hub else ())
         if task == "ast-from-english" and self.from_english is not None:
             codes = set(self.from_english)
         if task.startswith("ast"):
             codes -= {"en"}
         has = [one for one in LANGUAGES if one.code in codes]
         if missing := [one.name for one in wanted if one not in has]:
-            raise ValueError(
-                f"{self.name} has no {task} for {', '.join(missing)}; accepted: {', '.join(one.name for one in has)}"
-            )
+            where = " on the hub" if on_hub else ""
+            accepted = ", ".join(one.name for one in has)
+            raise ValueError(f"{self.name} has no {task} for {', '.join(missing)}{where}; accepted: {accepted}")
         return tuple(wanted) or tuple(has)
 
 
@@ -86,9 +87,9 @@ def read_published(
     from .hub import has_table, is_table, read_hub
 
     items: list[Item] = []
-    languages = published.languages(task, wanted)
     folder = Path(place).expanduser()
     on_hub = is_table(folder, published) if folder.is_dir() else _is_hub_id(place, published)
+    languages = published.languages(task, wanted, on_hub)
     for language in languages:
         asked = Asked(folder, task, split, language, published.codes)
         may_lack = not wanted and len(languages) > 1 and folder.is_dir()

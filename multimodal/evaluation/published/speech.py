@@ -52,11 +52,14 @@ def _fleurs(asked: Asked) -> Iterator[Item]:
 
 
 def _covost(asked: Asked) -> Iterator[Item]:
-    """Beside Common Voice's clips of the spoken language: covost_v2.de_en.test.tsv, or one table with all splits."""
+    """Beside Common Voice's clips of the spoken language: covost_v2.de_en.test.tsv, or one table with all splits.
+
+    Both are written with a backslash before a quote (`get_covost_splits.py`).
+    """
     source, target = _covost_pair(asked)
     folder, pair = find(asked.folder, source, f"cv-corpus-*/{source}"), f"covost_v2.{source}_{target}"
     table = find(folder, f"{pair}.{asked.split}.tsv", f"{pair}.tsv")
-    for row in rows_of(table, ("path", "translation")):
+    for row in rows_of(table, ("path", "translation"), escape="\\"):
         if row.get("split", asked.split) != asked.split:
             continue
         sound = media(_with_ending(folder / "clips" / row["path"]), table)
@@ -178,6 +181,7 @@ SETS = (
         _spoken_row("id", "transcript"),
         _columns("id", "transcript"),
         lambda asked: (f"mls_{asked.code}", f"mls_{asked.code}_opus"),
+        hub_lacks=("en",),
     ),
     Published(
         "voxpopuli",

@@ -30,11 +30,16 @@ def media(path: Path, row_of: Path) -> Path:
     return path
 
 
-def rows_of(path: Path, needed: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[dict[str, str]]:
-    """The rows of a TSV (without quotes) or CSV file by its header, or by the columns where it has none."""
+def rows_of(
+    path: Path, needed: Sequence[str], columns: Sequence[str] | None = None, escape: str | None = None
+) -> Iterator[dict[str, str]]:
+    """The rows of a TSV (without quotes) or CSV file by its header, or by the columns where it has none.
+
+    escape: the sign that a TSV file has before a tab or a quote in a text.
+    """
     tabbed = path.suffix == ".tsv"
     with path.open(encoding="utf-8", newline="") as file:
-        options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabbed else {}
+        options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "escapechar": escape} if tabbed else {}
         reader = csv.DictReader(file, columns, **options)
         require(reader.fieldnames or (), needed, path)
         for number, row in enumerate(reader, start=1):

@@ -54,7 +54,7 @@ def fleurs(folder: Path) -> None:
 def covost2(folder: Path) -> None:
     """Into English as the splitting script writes it; from English one table with all splits, as it is published."""
     header = ("path", "sentence", "translation", "client_id")
-    tsv(folder / "de/covost_v2.de_en.test.tsv", header, ("a.mp3", "Guten Tag.", "Good day.", "x"))
+    tsv(folder / "de/covost_v2.de_en.test.tsv", header, ("a.mp3", "Guten Tag.", 'Good \\"day\\".', "x"))
     sound(folder / "de/clips/a.mp3")
     rows = [("b.mp3", "你好。", "test"), ("c.mp3", "不。", "train")]
     tsv(folder / "en/covost_v2.en_zh-CN.tsv", ("path", "translation", "split"), *rows)
@@ -121,15 +121,15 @@ def textvqa(folder: Path) -> None:
     picture(folder / "train_images/003a8ae2ef43b901.jpg")
 
 
-def docvqa(folder: Path) -> None:
+def docvqa(folder: Path, table: str = "val/val_v1.0.json", pictures: str = "val/documents") -> None:
     row = {
         "questionId": 49153,
         "question": "Which year?",
         "image": "documents/pybv0228_81.png",
         "answers": ["1999", "in 1999"],
     }
-    as_json(folder / "val/val_v1.0.json", {"dataset_name": "docvqa", "dataset_split": "val", "data": [row]})
-    picture(folder / "val/documents/pybv0228_81.png")
+    as_json(folder / table, {"dataset_name": "docvqa", "dataset_split": "val", "data": [row]})
+    picture(folder / pictures / "pybv0228_81.png")
 
 
 def chartqa(folder: Path) -> None:

@@ -37,7 +37,7 @@ def test_every_set_has_a_fixture_here():
         ("fleurs", "asr", ["hi"], [("Hindi", "वह यहाँ है")] * 2 + [("Hindi", "नहीं")]),
         ("fleurs", "ast-into-english", ["hi"], [("Hindi", 'He is "here".')] * 2),
         ("fleurs", "ast-from-english", ["hi"], [("Hindi", 'वह "यहाँ" है।')]),
-        ("covost2", "ast-into-english", ["de"], [("German", "Good day.")]),
+        ("covost2", "ast-into-english", ["de"], [("German", 'Good "day".')]),
         ("covost2", "ast-from-english", ["zh"], [("Chinese", "你好。")]),
         ("mls", "asr", ["de"], [("German", "guten tag"), ("German", "gute nacht")]),
         ("voxpopuli", "asr", ["en"], [("English", "good day")]),
@@ -84,6 +84,24 @@ def test_questions_are_read_from_their_layout(filled, tmp_path, name, expected):
 def test_nextqa_with_options_is_multiple_choice(filled):
     [one] = open_dataset("video-qa", f"nextqa={filled('nextqa', choice=True)}")
     assert (one.references, one.extra["metric"], one.extra["options"][2]) == (("C",), "choice", "use phone")
+
+
+@pytest.mark.parametrize("table", ["spdocvqa_qas/val_v1.0_withQT.json", "val_v1.0_withQT.json"])
+def test_docvqa_may_have_all_its_pictures_in_one_folder(filled, table):
+    folder = filled("docvqa", table=table, pictures="spdocvqa_images")
+    [one] = open_dataset("image-qa", f"docvqa={folder}")
+    assert one.images[0].parent.name == "spdocvqa_images" and one.references == ("1999", "in 1999")
+
+
+def test_vqav2_may_lie_as_its_own_tools_expect(filled):
+    folder = filled("vqav2")
+    for kind, place in (("questions", "Questions"), ("annotations", "Annotations")):
+        (folder / place).mkdir()
+        [table] = folder.glob(f"v2_*_{kind}.json")
+        table.rename(folder / place / table.name)
+    (folder / "Images/mscoco").mkdir(parents=True)
+    (folder / "val2014").rename(folder / "Images/mscoco/val2014")
+    assert len(open_dataset("image-qa", f"vqav2={folder}")) == 1
 
 
 def test_every_picture_of_a_question_stands_in_its_place(filled, tmp_path):
@@ -167,7 +185,7 @@ def swap(file, old, new):
             "image-qa",
             [],
             lambda at: next(at.rglob("*.png")).unlink(),
-            "found no documents/pybv0228_81.png or",
+            "found no val/documents/pybv0228_81.png or",
         ),
         ("chartqa", "image-qa", [], lambda at: next(at.rglob("test_human.json")).unlink(), "found no test_human.json"),
         ("ai2d", "image-qa", [], lambda at: (at / "ai2d_test_ids.csv").unlink(), "found no ai2d_test_ids.csv or"),

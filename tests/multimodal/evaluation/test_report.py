@@ -152,19 +152,34 @@ def test_sacrebleus_signature_is_in_the_report():
         ("asr", "fleurs test", 2, []),
         ("asr", "librispeech test-other", 1, ["LibriSpeech, other"]),
         ("ast-into-english", "fleurs test", 33, ["FLEURS, 33 languages"]),
+        ("asr", "librispeech test-clean", 1, []),
+        ("image-qa", "vqav2 val", 1, []),  # the paper's is test-dev
+        ("image-qa", "textvqa val", 1, ["TextVQA, val"]),
         ("asr", "espeak34 held out, seed 0", 34, []),
     ],
 )
 def test_the_papers_rows_are_marked_as_other_data_unless_they_are_the_same(task, data, languages, same):
     names = ["English"] if languages == 1 else [f"language {at}" for at in range(languages)]
-    rows = paper_rows({"task": task, "data": data, "languages": dict.fromkeys(names)})
-    assert [row.title for row, is_same in rows if is_same] == same and len(rows) > 1
+    section = {"task": task, "data": data, "languages": dict.fromkeys(names)}
+    rows = paper_rows(section, limit=None)
+    assert [row.title for row, beside in rows if beside == "same data"] == same and len(rows) > 1
+    assert {beside for row, beside in rows if row.title not in same} == {"**other data**"}
+    assert not any(beside == "same data" for _, beside in paper_rows(section, limit=20))
+
+
+def test_what_the_paper_did_otherwise_is_marked():
+    def beside(task, data):
+        rows = paper_rows({"task": task, "data": data, "languages": {"English": {}}}, limit=None)
+        return [told for _, told in rows if told != "**other data**"]
+
+    assert beside("image-qa", "chartqa test") == ["same data, **answered after reasoning**"]
+    assert beside("video-qa", "nextqa test") == ["same data, **other measure**"]
 
 
 def test_the_papers_figures_are_whole():
     assert len(PAPER) == 17
-    assert next(row for row in PAPER if row.data == "docvqa").figures["Llama 3 405B"] == 92.6
-    assert "GPT-4V" not in next(row for row in PAPER if row.data == "nextqa").figures
+    assert next(row for row in PAPER if row.data == "docvqa test").figures["Llama 3 405B"] == 92.6
+    assert "GPT-4V" not in next(row for row in PAPER if row.data == "nextqa test").figures
 
 
 def test_a_plot_is_a_picture_with_a_bar_a_language(section):
