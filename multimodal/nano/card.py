@@ -21,15 +21,18 @@ from .quality import weight_hashes
 from .scenes import COLOURS, HELD_OUT_PAIRS, KINDS, SHAPES, SIZES, WORDS
 from .text.clips import ACTIONS
 
+SPEECH_FIGURES = "speech_figures.json"
 SEED = 0  # of every stage, unless the recipe is told otherwise
 _STAGES = ("core", "trunk", "image-adapter")
-_LATER_STAGES = ("video",)  # which a run may lack
+_LATER_STAGES = ("video", "best-rq", "speech-encoder", "speech-adapter")  # which a run may lack
 _PAUSE_S = 600  # a longer gap in a stage's log is a run that stood still, and does not count as work
 _PARTS = {
     "core.safetensors": "text core",
     "vision.safetensors": "picture trunk",
     "image_adapter.safetensors": "picture adapter",
     "video.safetensors": "temporal aggregator and video blocks",
+    "speech.safetensors": "speech encoder",
+    "speech_adapter.safetensors": "speech adapter, and the letters that tell when words were said",
 }
 
 
@@ -153,7 +156,8 @@ Run: {figures["run"]}.
 |---|---|---:|---|
 {_file_rows(folder, figures)}
 
-Weights are float16. Every stage after the first leaves the files of earlier ones as they are.
+Weights are float16, the matrices of the clip part float8 (e4m3). Every stage after the first leaves the files of
+earlier ones as they are.
 
 ## How well it answers
 
@@ -180,7 +184,7 @@ The first {foreign_questions:,} of these questions, each scene drawn by matplotl
 shapes, colour names and letters, and saved in five ways.
 
 {foreign}
-{_clip_section(figures)}
+{_clip_section(figures)}{_speech_section(folder)}
 To measure again: {_list(_commands(figures))}.
 
 ## License
@@ -196,7 +200,9 @@ def _commands(figures: dict[str, Any]) -> list[str]:
 
 
 def _lacks(figures: dict[str, Any]) -> str:
-    return "It does not hear." if "clips" in figures else "It neither sees clips nor hears."
+    lacked = {"video.safetensors": "does not see clips", "speech.safetensors": "does not hear"}
+    told = [words for file, words in lacked.items() if file not in figures["weights"]]
+    return f"It {' and '.join(told)}." if told else ""
 
 
 def _clip_world(figures: dict[str, Any]) -> str:
@@ -225,6 +231,52 @@ frames in a random order, one frame, and a grey clip (the last three on the firs
 
 {clip_table(figures)}
 """
+
+
+def _speech_section(folder: Path) -> str:
+    """What `speech.quality` wrote into the folder, if it did."""
+    if not (folder / SPEECH_FIGURES).exists():
+        return ""
+    figures = json.loads((folder / SPEECH_FIGURES).read_text("utf-8"))
+    heard, mixed, questions = figures["transcription"], figures["mixed"], figures["questions"]
+    fewest = min(one["utterances"] for one in heard["clean"]["languages"].values())
+    return f"""
+### Held-out speech
+
+{len(heard["clean"]["languages"])} languages, {fewest} phrases of each, made by espeak-ng: combinations of words, voice
+variants, rates and pitches that training never had, in rooms as training has them; without added noise and with
+noise of {heard["noisy"]["snr_db"]:g} dB. Errors are shares of characters and words; translations count
+if they are right to the letter. Noise alone instead of speech gives {heard["blind"]["cer"]:.0%} wrong characters.
+
+{speech_table(figures)}
+
+Lists that change their language on the way: {mixed["cer"]:.1%} wrong characters, {mixed["wer"]:.1%} wrong words.
+Questions about held-out pictures, asked aloud: {questions["spoken"]:.1%} right, {questions["written"]:.1%} of the same
+in writing, {questions["blind"]:.1%} of noise instead of a question.
+{_other_voices(figures)}
+"""
+
+
+def speech_table(figures: dict[str, Any]) -> str:
+    """The scores in held-out voices as a Markdown table, language by language and their means."""
+    heard, told = figures["transcription"], figures["translation"]
+    clean, noisy, into, out_of = heard["clean"], heard["noisy"], told["into English"], told["from English"]
+    rows = [
+        [name, *(f"{side['languages'][name][rate]:.1%}" for side in (clean, noisy) for rate in ("cer", "wer"))]
+        + [f"{way['languages'][name]:.0%}" if name in way["languages"] else "" for way in (into, out_of)]
+        for name in clean["languages"]
+    ]
+    mean = [f"{side[rate]:.1%}" for side in (clean, noisy) for rate in ("cer", "wer")]
+    rows.append(["**mean**", *mean, *(f"{way['exact']:.0%}" for way in (into, out_of))])
+    return _table(["language", "CER", "WER", "CER, noise", "WER, noise", "into English", "from English"], rows)
+
+
+def _other_voices(figures: dict[str, Any]) -> str:
+    if "other voices" not in figures:
+        return ""
+    voices = figures["other voices"].items()
+    heard = (f"{name} {one['recognised']:.0%} (of {one['utterances']} sentences)" for name, one in voices)
+    return f"Of English words said by synthesisers, most of which it never learnt from, it recognised: {_list(heard)}."
 
 
 def clip_table(figures: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 As in the paper (8.3.2) the encoder goes on learning and the core does not. CTC on the encoder's frames
 stays as a second loss, our choice, so that its letters keep their times. Transcription is most of the
-mix; translation a smaller share, and a few spoken questions that the core can answer in words.
+mix, and all of it at first; translation a smaller share, and a few spoken questions that the core can
+answer in words.
 """
 
 import math
@@ -36,6 +37,7 @@ from ..text.tokenizer import ConversationEncoder
 from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_loss, hear, hide_bands, utterances
 
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
+TRANSCRIBED_SHARE = 0.35  # of the steps, the first ones: nothing is translated; what comes of itself can be seen
 CTC_WEIGHT = 0.3
 
 
@@ -83,12 +85,14 @@ class SpeechAdapterStage:
         told = hear(self._set, step)
         features = told.features.clone()
         hide_bands(features, rng)
-        return self._collate(replace(told, features=features), [self._task(one, rng) for one in told.utterances])
+        translated = self.translated if step >= TRANSCRIBED_SHARE * self.schedule.steps else 0.0
+        tasks = [self._task(one, rng, translated) for one in told.utterances]
+        return self._collate(replace(told, features=features), tasks)
 
-    def _task(self, utterance: Utterance, rng: random.Random) -> Task:
+    def _task(self, utterance: Utterance, rng: random.Random, translated: float) -> Task:
         if utterance.kind == "talk" and utterance.text in spoken_answers() and rng.random() < 0.5:
             return Task(None, spoken_answers()[utterance.text], "talk")
-        if utterance.kind == "phrase" and rng.random() < self.translated:
+        if utterance.kind == "phrase" and rng.random() < translated:
             return translation(utterance, rng)
         return transcription(utterance)
 
@@ -145,7 +149,7 @@ class SpeechAdapterStage:
         rng = random.Random(f"speech adapter {self.seed} held out")
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
             told_in_step = heard(utterances(self._held_out, step))
-            tasks = [self._task(one, rng) for one in told_in_step.utterances]
+            tasks = [self._task(one, rng, self.translated) for one in told_in_step.utterances]
             batch = self._collate(told_in_step, tasks)
             best = self._logits(batch)[0].argmax(-1)
             for number, (one, task) in enumerate(zip(told_in_step.utterances, tasks, strict=True)):

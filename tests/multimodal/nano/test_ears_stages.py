@@ -21,11 +21,12 @@ from multimodal.nano.stages.ears import (
     BestRqStage,
     Speller,
     SpellingStage,
+    hear,
     heard,
     heard_again,
     utterances,
 )
-from multimodal.nano.stages.speech_adapter import SpeechAdapterStage, transcription, translation
+from multimodal.nano.stages.speech_adapter import SpeechAdapterStage, spoken_answers, transcription, translation
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.stages.trunk import build_model
 from multimodal.training.loop import train
@@ -93,6 +94,17 @@ def test_each_utterance_is_heard_as_often_as_every_other(run):
     assert not torch.equal(batches[0]["features"], batches[1]["features"])  # other bands are hidden
 
 
+def test_at_first_nothing_is_translated(stage):
+    written = []
+    for step in (0, 9):  # of ten
+        batch = stage.batch(step)
+        texts = [stage._encoder.decode(batch["targets"][batch["answer"] == row].tolist()) for row in range(16)]
+        told = {one.text for one in hear(stage._set, step).utterances}
+        answers = set(spoken_answers().values())
+        written.append(sum(text not in told | answers for text in texts))
+    assert written[0] == 0 < written[1]
+
+
 def test_a_batch_is_a_function_of_its_step(stage):
     first, again, other = stage.batch(1), stage.batch(1), stage.batch(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -127,7 +139,7 @@ def test_tasks_are_the_papers_prompts(stage):
     for step in range(3):
         for one in utterances(stage._set, step):
             one = one.utterance
-            task = stage._task(one, rng)
+            task = stage._task(one, rng, 0.5)
             kinds.add(task.kind)
             if task.kind == "transcribe":
                 assert task.prompt.startswith("Repeat after me in ") and task.answer == one.text
