@@ -156,7 +156,7 @@ Run: {figures["run"]}.
 |---|---|---:|---|
 {_file_rows(folder, figures)}
 
-Weights are float16, the matrices of the clip part float8 (e4m3). Every stage after the first leaves the files of
+Weights are float16, the matrices for clips and speech float8 (e4m3). Every stage after the first leaves the files of
 earlier ones as they are.
 
 ## How well it answers

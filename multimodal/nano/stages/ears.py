@@ -33,7 +33,7 @@ STEPS_A_GROUP = 8  # their utterances are drawn together and parted by length: l
 HEARINGS = 3  # of each utterance, with other bands hidden: to make one costs half of what learning from it does
 GROUPS_BETWEEN = 10  # made between two hearings of a group
 HELD_OUT_UTTERANCES = 192
-EASY_SHARE = 0.35  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
+EASY_SHARE = 0.11  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
 EASY_UTTERANCES_A_STEP = 32
 
 
@@ -66,7 +66,7 @@ class BestRqStage:
 
     name = "best-rq"
 
-    def __init__(self, steps: int = 400, seed: int = 0):
+    def __init__(self, steps: int = 120, seed: int = 0):
         torch.manual_seed(seed)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100)
         # the paper's 16 codebooks of 8,192 would be seven eighths of what this encoder computes
@@ -101,7 +101,7 @@ class SpellingStage:
 
     name = "speech-encoder"
 
-    def __init__(self, run: Path, steps: int = 9000, seed: int = 0):
+    def __init__(self, run: Path, steps: int = 18_000, seed: int = 0):
         torch.manual_seed(seed)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=200)
         self.model = Speller()
