@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 MAY_IMPORT: dict[str, tuple[set[str], set[str] | None]] = {
     "adapters": (set(), {"torch", "einops"}),
     "vision": ({"adapters"}, {"torch", "torchvision", "open_clip", "PIL", "numpy", "einops"}),
-    "video": ({"adapters", "vision"}, {"torch", "torchvision", "decord", "numpy", "einops"}),
+    "video": ({"adapters", "vision"}, {"torch", "torchvision", "av", "decord", "torchcodec", "numpy", "einops"}),
     "speech": ({"adapters"}, {"torch", "torchaudio", "soundfile", "transformers", "numpy", "einops"}),
     "tts": (set(), {"torch", "safetensors", "num2words", "babel"}),
     "multimodal": ({"adapters", "vision", "video", "speech", "tts"}, None),

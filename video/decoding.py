@@ -1,20 +1,26 @@
 """A process of its own that decodes one clip: FFmpeg may hang, crash or eat memory here, and nobody else notices.
 
-    python decoding.py '{"path": ..., "what": "frames", ...}'
-
 Writes one line of JSON, then the frames or samples as raw bytes. A line with "found" alone says what is
-wrong with the clip. Imports nothing of ours, so that it starts in a fraction of a second.
+wrong with the clip. Neither torch nor anything of ours but `video.decoders` is imported, unless by the library
+that decodes: the process starts in a fraction of a second.
 """
 
 import json
 import os
 import sys
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
 
-import decord
+import av
 import numpy as np
+
+from video.decoders import index as clip_index
+from video.decoders.with_pyav import read_sound
 
 
 def read_frames(
+    decoder: ModuleType,
     path: str,
     max_frames: int,
     longer_side_px: int,
@@ -22,58 +28,35 @@ def read_frames(
     start_s: float | None,
     end_s: float | None,
     rate_hz: float | None,
+    memory_bytes: int,
 ) -> tuple[dict, np.ndarray]:
-    """Frames [F, H, W, 3] uint8, evenly spread, their times, and the size they are to have; no more is decoded.
+    """Frames [F, H, W, 3] uint8, evenly spread, their times, and the size they are to have.
 
-    decord's threads lose packets of some VP9 files with hidden frames; a single thread reads these.
+    Some files have packets whose frames are never shown: these are decoded once to see what is.
     """
-    asked = (path, max_frames, longer_side_px, max_duration_s, start_s, end_s, rate_hz)
+
+    def read(look: Callable[[str], clip_index.Index]) -> tuple[dict, np.ndarray]:
+        index = look(path)
+        starts, duration_s = index.starts_s, index.duration_s
+        if not 0 < duration_s <= max_duration_s:
+            raise ValueError(f"a duration of {duration_s:g} s")
+        chosen = choose(starts, duration_s, max_frames, start_s, end_s, rate_hz)
+        size = shrunk(index.size, longer_side_px)
+        frames = decoder.read_frames(path, index, chosen, size, memory_bytes)
+        is_turned = (frames.shape[1] > frames.shape[2]) != (index.size[0] > index.size[1])
+        facts = {"times_s": starts[chosen].tolist(), "duration_s": duration_s}
+        return facts | {"size": size[::-1] if is_turned else size}, frames
+
     try:
-        return _read_frames(*asked, num_threads=0)
-    except decord.DECORDError as error:
-        if "Error sending packet" not in str(error):
-            raise
-        return _read_frames(*asked, num_threads=1)
+        return read(clip_index.scan)
+    except KeyError:
+        return read(clip_index.decode_all)
 
 
-def _read_frames(
-    path: str,
-    max_frames: int,
-    longer_side_px: int,
-    max_duration_s: float,
-    start_s: float | None,
-    end_s: float | None,
-    rate_hz: float | None,
-    num_threads: int,
-) -> tuple[dict, np.ndarray]:
-    """As `read_frames`; num_threads as decord takes it, 0 for its own choice."""
-    reader = decord.VideoReader(path, num_threads=num_threads)
-    if not len(reader):
-        raise ValueError("no frame that can be decoded")
-    spans = np.asarray(reader.get_frame_timestamp(np.arange(len(reader))))
-    starts, duration_s = spans[:, 0] - spans[0, 0], float(spans[-1, 1] - spans[0, 0])
-    if (np.diff(starts) < 0).any():
-        raise ValueError("frames whose times do not grow")
-    if not 0 < duration_s <= max_duration_s:
-        raise ValueError(f"a duration of {duration_s:g} s")
-    chosen = choose(starts, duration_s, max_frames, start_s, end_s, rate_hz)
-    height, width = reader[0].shape[:2]
-    shrink = min(1.0, longer_side_px / max(height, width))
-    size = max(1, round(height * shrink)), max(1, round(width * shrink))
-    decoded = decodable(*size)
-    if decoded != (height, width):
-        reader = decord.VideoReader(path, num_threads=num_threads, height=decoded[0], width=decoded[1])
-    facts = {"times_s": starts[chosen].tolist(), "duration_s": duration_s, "size": size}
-    return facts, reader.get_batch(chosen).asnumpy()
-
-
-def decodable(height: int, width: int) -> tuple[int, int]:
-    """The least size from this one on, sides in proportion, that decord gives whole.
-
-    It takes the padding of rows to 32 pixels for a fourth channel where that is a third of the width.
-    """
-    padded = -(-width // 32) * 32
-    return (height, width) if 3 * padded < 4 * width else (max(1, round(height * padded / width)), padded)
+def shrunk(size: tuple[int, int], longer_side_px: int) -> tuple[int, int]:
+    """Height and width in proportion, the longer one at most so long."""
+    shrink = min(1.0, longer_side_px / max(size))
+    return max(1, round(size[0] * shrink)), max(1, round(size[1] * shrink))
 
 
 def choose(
@@ -99,15 +82,6 @@ def choose(
     return np.maximum(inside[spread], 0)
 
 
-def read_sound(path: str, sample_rate: int, max_duration_s: float) -> tuple[dict, np.ndarray]:
-    """The first sound track, all channels mixed, float32 [N]."""
-    reader = decord.AudioReader(path, sample_rate=sample_rate, mono=True)
-    samples = reader.shape[1]
-    if not 0 < samples <= max_duration_s * sample_rate:
-        raise ValueError(f"a sound track of {samples / sample_rate:g} s")
-    return {}, reader[:].asnumpy().reshape(-1).astype(np.float32)
-
-
 def _limit_memory(limit_bytes: int) -> None:
     if os.name == "posix":
         import resource
@@ -115,30 +89,29 @@ def _limit_memory(limit_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit_bytes, limit_bytes))
 
 
-def _reason(error: Exception, what: str) -> str:
-    """What is wrong in words; decord tells of a missing stream and of damage alike, with its source lines."""
-    if isinstance(error, MemoryError):
-        return "frames too large to decode"
-    told = str(error)
-    if "cannot find video stream" in told or "Can't find" in told or "st_nb" in told:
-        return "no sound track" if what == "sound" else "no video stream"
-    return f"a {what} stream that cannot be decoded"
+def _answer(request: dict) -> tuple[dict, np.ndarray]:
+    """Facts and frames or samples, or what is wrong: with the decoder (`unusable`) or with the clip (`found`)."""
+    what, name = request.pop("what"), request.pop("decoder")
+    try:
+        decoder = import_module(f"video.decoders.with_{name}")
+    except (ImportError, OSError, RuntimeError) as error:
+        return {"unusable": str(error).strip().partition("\n")[0]}, np.empty(0)
+    _limit_memory(request["memory_bytes"])
+    try:
+        if what == "frames":
+            return read_frames(decoder, **request)
+        return {}, read_sound(request["path"], request["sample_rate"], request["max_duration_s"])
+    except MemoryError:  # before FFmpegError, which PyAV's own is too
+        found = "frames too large to decode"
+    except (av.FFmpegError, KeyError, *decoder.ERRORS):
+        found = f"a {'video' if what == 'frames' else what} stream that cannot be decoded"
+    except ValueError as error:
+        found = str(error)
+    return {"found": found}, np.empty(0)
 
 
 def main() -> None:
     """Answer the one request of the command line."""
-    request = json.loads(sys.argv[1])
-    what, read = request.pop("what"), {"frames": read_frames, "sound": read_sound}
-    _limit_memory(request.pop("memory_bytes"))
-    try:
-        facts, values = read[what](**request)
-    except ValueError as error:
-        facts, values = {"found": str(error)}, np.empty(0)
-    except (decord.DECORDError, RuntimeError, MemoryError, IndexError) as error:
-        facts, values = {"found": _reason(error, "sound" if what == "sound" else "video")}, np.empty(0)
+    facts, values = _answer(json.loads(sys.argv[1]))
     sys.stdout.buffer.write(json.dumps({"shape": values.shape, **facts}).encode() + b"\n")
     sys.stdout.buffer.write(np.ascontiguousarray(values).data)
-
-
-if __name__ == "__main__":
-    main()

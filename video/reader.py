@@ -25,7 +25,9 @@ from torch.nn import functional
 from adapters.media import MediaError, Source, read_source
 
 SOUND_HZ = 16_000  # what `speech` works with
-_DECODING = Path(__file__).with_name("decoding.py")
+DECODERS = ("pyav", "decord", "torchcodec")
+# python -I imports nothing from the caller's folder or environment: it is told where our folders are
+_DECODE = f"import sys; sys.path.append({str(Path(__file__).parents[1])!r}); from video.decoding import main; main()"
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")  # that an MP4 or QuickTime file may begin with
 _MATROSKA = b"\x1a\x45\xdf\xa3"  # and WebM
 
@@ -70,24 +72,29 @@ def read_clip(
     start_s: float | None = None,
     end_s: float | None = None,
     rate_hz: float | None = None,
+    decoder: str = "pyav",
     limits: ClipLimits = DEFAULT_LIMITS,
 ) -> Clip:
     """At most `max_frames` frames, evenly spread from the first to the last one of the part asked for (paper 7.2).
 
-    start_s, end_s: the part, in seconds; rate_hz: of the part, the frames shown at that many ticks a second.
+    start_s, end_s: the part, in seconds; rate_hz: of the part, the frames shown at that many ticks a second;
+    decoder: one of `DECODERS`, which give the same frames; all but the first are extras.
 
-    Raises MediaError for whatever cannot be read so within the limits, ValueError for arguments that make no sense.
+    Raises MediaError for whatever cannot be read so within the limits, ValueError for arguments that make no sense
+    and a decoder that is not installed.
     """
+    if decoder not in DECODERS:
+        raise ValueError(f"found decoder={decoder!r}; accepted: {', '.join(DECODERS)}")
     if max_frames < 1:
         raise ValueError(f"found max_frames={max_frames}; accepted: 1 or more")
     for name, value, least in (("start_s", start_s, 0.0), ("end_s", end_s, 0.0), ("rate_hz", rate_hz, 1e-6)):
         if value is not None and not least <= value < math.inf:
             raise ValueError(f"found {name}={value}; accepted: a number from {least:g} on")
-    asked = dict(max_frames=max_frames, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
+    asked = dict(decoder=decoder, max_frames=max_frames, start_s=start_s, end_s=end_s, rate_hz=rate_hz)
     with _file_of(source, limits) as (name, path):
         facts, data = _decode(name, path, "frames", limits, longer_side_px=limits.longer_side_px, **asked)
-    frames = torch.from_numpy(np.frombuffer(data, np.uint8).copy()).view(facts["shape"])
-    frames = frames.movedim(-1, 1).contiguous()
+    channels_last = np.frombuffer(data, np.uint8).reshape(facts["shape"])
+    frames = torch.from_numpy(np.moveaxis(channels_last, -1, 1).copy())
     if frames.shape[2:] != tuple(facts["size"]):
         frames = functional.interpolate(frames, facts["size"], mode="bilinear", antialias=True)
     return Clip(frames, torch.tensor(facts["times_s"]), facts["duration_s"])
@@ -99,7 +106,7 @@ def read_sound_track(source: Source, *, limits: ClipLimits = DEFAULT_LIMITS) -> 
     Raises MediaError for a clip without sound, and as `read_clip` does.
     """
     with _file_of(source, limits) as (name, path):
-        _, data = _decode(name, path, "sound", limits, sample_rate=SOUND_HZ)
+        _, data = _decode(name, path, "sound", limits, decoder="pyav", sample_rate=SOUND_HZ)
     return torch.from_numpy(np.frombuffer(data, np.float32).copy()), SOUND_HZ
 
 
@@ -141,7 +148,7 @@ def _decode(name: str, path: str, what: str, limits: ClipLimits, **request: Any)
     request |= dict(memory_bytes=limits.decoder_memory_bytes)
     try:
         done = subprocess.run(
-            [sys.executable, "-I", str(_DECODING), json.dumps(request)],
+            [sys.executable, "-I", "-c", _DECODE, json.dumps(request)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # codecs talk
@@ -155,6 +162,11 @@ def _decode(name: str, path: str, what: str, limits: ClipLimits, **request: Any)
     if done.returncode or not line:
         raise MediaError(name, f"a clip that its codec crashed on (exit {done.returncode})", limits.accepted)
     facts = json.loads(line)
+    if "unusable" in facts:
+        raise ValueError(
+            f"found decoder={request['decoder']!r}, which cannot be loaded ({facts['unusable']}); accepted: pyav, or "
+            "decord or torchcodec with the extra of that name, and for torchcodec FFmpeg's shared libraries"
+        )
     if "found" in facts:
         raise MediaError(name, facts["found"], limits.accepted)
     return facts, data

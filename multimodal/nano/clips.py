@@ -309,10 +309,7 @@ def _bit_rate(film: Film) -> int:
 
 
 def decode(file: bytes, max_frames: int, longer_side_px: int) -> Clip:
-    """What `video.reader.read_clip` gives, but in this process, for files that are our own.
-
-    PyAV decodes here: it and decord bring the same codecs, and encoding fails where decord was imported first.
-    """
+    """What `video.reader.read_clip` gives, but in this process, for files that are our own."""
     import av
 
     with av.open(io.BytesIO(file)) as source:

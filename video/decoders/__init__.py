@@ -1,0 +1,1 @@
+"""Libraries that decode, behind one face. Only the process that decodes imports them."""
