@@ -62,6 +62,7 @@ class Judge:
         sound = torch.cat([silence, sound, silence])
         noise = torch.randn(len(sound), generator=torch.Generator().manual_seed(0))
         pcm = ((sound + _DITHER * noise).clamp(-1, 1) * 32767).to(torch.int16).numpy().tobytes()
+        self._decoder.reinit_feat()  # forgets the noise of what it heard before, which would change its scores
         self._decoder.start_utt()
         self._decoder.process_raw(pcm, full_utt=True)
         self._decoder.end_utt()
