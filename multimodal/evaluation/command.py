@@ -22,7 +22,7 @@ from .items import TASKS, Item
 from .plots import bars
 from .processes import Processes, launched, own_device
 from .report import markdown, terminal_table
-from .results import FORMAT, Settings, task_results, versions, weights_of
+from .results import FORMAT, Settings, asked, task_results, versions, weights_of
 from .runner import ask_all, checked, read_answers
 from .scoring import speed
 
@@ -99,11 +99,11 @@ def evaluate(request: Request) -> None:
     with launched() as processes:
         model = open_model(request.model, request.max_new_tokens)
         sets, skipped = _open_sets(request, tasks, model, processes)
-        settings = _settings(request, sets, skipped)
+        items = {task: checked(found, task) for task, found in sets.items()}
+        settings = _settings(request, sets, items, skipped)
         logs = request.out / "answers"
         with processes.leader_first():
             _claim(request.out, settings)
-        items = {task: checked(found, task) for task, found in sets.items()}
         for task in sets:
             how = dict(batch_size=request.batch_size, workers=request.workers, processes=processes)
             ask_all(model, items[task], logs, task, **how)
@@ -171,7 +171,9 @@ def _open(request: Request, task: str, processes: Processes) -> ItemSet:
     return open_dataset(task, request.data, request.languages, request.limit, **how)
 
 
-def _settings(request: Request, sets: dict[str, ItemSet], skipped: dict[str, str]) -> Settings:
+def _settings(
+    request: Request, sets: dict[str, ItemSet], items: dict[str, list[Item]], skipped: dict[str, str]
+) -> Settings:
     languages = [find_language(one).name for one in request.languages] or [one.name for one in LANGUAGES]
     place = request.model.rpartition("=")[2]
     return Settings(
@@ -184,6 +186,7 @@ def _settings(request: Request, sets: dict[str, ItemSet], skipped: dict[str, str
         seed=request.seed,
         max_new_tokens=request.max_new_tokens,
         weights=weights_of(NANO if place == "nano" else Path(place)),
+        items={task: asked(some) for task, some in items.items()},
         skipped=skipped,
     )
 

@@ -32,6 +32,7 @@ class Settings:
     seed: int
     max_new_tokens: int
     weights: dict[str, str] = field(default_factory=dict)  # SHA-256 of each file of a local model
+    items: dict[str, str] = field(default_factory=dict)  # by task, SHA-256 of what is asked
     skipped: dict[str, str] = field(default_factory=dict)  # tasks left out of "all", and why
 
     def told(self) -> dict[str, Any]:
@@ -48,6 +49,12 @@ def weights_of(folder: Path) -> dict[str, str]:
                 digest.update(block)
         found[path.name] = digest.hexdigest()
     return found
+
+
+def asked(items: Sequence[Item]) -> str:
+    """SHA-256 of what items ask: another run of the same has the same."""
+    told = [[item.id, item.language, item.prompt, len(item.images)] for item in items]
+    return sha256(json.dumps(told, ensure_ascii=False).encode()).hexdigest()
 
 
 def versions() -> dict[str, str]:

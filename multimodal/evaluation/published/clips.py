@@ -31,16 +31,21 @@ def _perceptiontest(asked: Asked) -> Iterator[Item]:
 
 
 def _nextqa(asked: Asked) -> Iterator[Item]:
-    """With the options a0 to a4 multiple choice, without them open answers, for which the paper has WUPS."""
-    table = find(asked.folder, f"{asked.split}.csv", f"nextqa/{asked.split}.csv")
+    """With the options a0 to a4 multiple choice, without them open answers, for which the paper has WUPS.
+
+    Second answers to open questions are in a file beside them: by clip and question.
+    """
+    table = find(asked.folder, *(f"{folder}{asked.split}.csv" for folder in ("", "nextqa/", "dataset/nextqa/")))
     places = json_of(find(table.parent, "map_vid_vidorID.json"))
+    second = table.with_name(f"add_reference_answer_{asked.split}.json")
+    also = json_of(second) if second.is_file() else {}
     videos = find(asked.folder, "NExTVideo", "videos")
     for row in rows_of(table, ("video", "question", "answer", "qid")):
         if row["video"] not in places:
             raise ValueError(f"map_vid_vidorID.json has no video {row['video']}, which a row of {table} names")
         video = media(videos / f"{places[row['video']]}.mp4", table)
         extra = {"metric": "wups", "type": row.get("type")}
-        answers = [row["answer"], *filter(None, [row.get("additional_ref_answer")])]
+        answers = [row["answer"], *filter(None, [also.get(row["video"], {}).get(row["qid"])])]
         if "a0" in row:
             options = [row[name] for name in _OPTIONS]
             extra |= {"metric": "choice", "options": options}

@@ -198,7 +198,7 @@ def nextqa(folder: Path, choice: bool = False) -> None:
         row[5] = "2"
         row += ["sing", "wave", "use phone", "write", "laugh"]
     else:
-        header, row = [*header, "additional_ref_answer"], [*row, "by phone"]
+        as_json(folder / "add_reference_answer_test.json", {"4010069381": {"6": "by phone", "7": "no"}})
     with (folder / "test.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, row])
     as_json(folder / "map_vid_vidorID.json", {"4010069381": "1164/4010069381"})

@@ -165,6 +165,14 @@ def test_a_folder_holds_one_run(tmp_path, model, manifest):
     assert_refused(run("image-qa", *options(model, manifest, tmp_path, seed=1, batch=4)), "other batch_size, seed")
 
 
+def test_answers_to_other_questions_are_not_gone_on_with(tmp_path, model, manifest):
+    mine = manifest.with_name("mine.jsonl")
+    mine.write_text(manifest.read_text())
+    assert run("image-qa", *options(model, mine, tmp_path)).exit_code == 0
+    mine.write_text(manifest.read_text().replace("how many?", "which?"))
+    assert_refused(run("image-qa", *options(model, mine, tmp_path)), "holds a run with other items")
+
+
 def test_contamination_stands_in_the_report(tmp_path, model, manifest):
     texts = manifest.with_name("train.txt")
     texts.write_text("something about nothing at all\n")
@@ -266,9 +274,13 @@ def test_two_processes_give_the_same_results_and_may_end_what_one_began(tmp_path
 
 @pytest.mark.slow
 def test_a_run_killed_ten_times_ends_with_the_same_results(tmp_path, model, manifest):
-    run("image-qa", *options(model, manifest, tmp_path / "whole", batch=1))
+    questions = [json.loads(line) for line in manifest.read_text().splitlines()]
+    longer = manifest.with_name("longer.jsonl")  # more questions than ten short lives can answer
+    rows = [one | {"id": f"{one['id']}-{turn}"} for turn in range(5) for one in questions]
+    longer.write_text("\n".join(map(json.dumps, rows)) + "\n")
+    run("image-qa", *options(model, longer, tmp_path / "whole", batch=1))
     rng, out, killed = random.Random(0), tmp_path / "killed", 0
-    args = command("image-qa", *options(model, manifest, out, batch=1))
+    args = command("image-qa", *options(model, longer, out, batch=1))
     log = out / "answers" / "image-qa.0.jsonl"
     while killed < 10:
         process = subprocess.Popen(
@@ -276,7 +288,7 @@ def test_a_run_killed_ten_times_ends_with_the_same_results(tmp_path, model, mani
         )
         before = log.stat().st_size if log.exists() else 0
         # killed while it starts, or soon after it has written an answer
-        deadline = time.monotonic() + (rng.uniform(0, 6) if rng.random() < 0.3 else 120)
+        deadline = time.monotonic() + (rng.uniform(0, 6) if rng.random() < 0.3 else 600)
         while time.monotonic() < deadline and process.poll() is None:
             if log.exists() and log.stat().st_size > before:
                 time.sleep(rng.uniform(0, 0.01))
@@ -290,4 +302,4 @@ def test_a_run_killed_ten_times_ends_with_the_same_results(tmp_path, model, mani
     assert killed == 10
     assert (out / "results.json").read_bytes() == (tmp_path / "whole" / "results.json").read_bytes()
     answers = [json.loads(line) for line in log.read_bytes().splitlines()]
-    assert sorted(one["batch"] for one in answers) == list(range(12))
+    assert sorted(one["batch"] for one in answers) == list(range(60))

@@ -1,12 +1,15 @@
 """What the harness builds itself: held out, the same each time, whole files, used again."""
 
 import random
+import re
+from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 from PIL import Image
 
+from multimodal import load
 from multimodal.evaluation import espeak34
 from multimodal.evaluation.data import open_dataset
 from multimodal.evaluation.processes import Processes
@@ -169,6 +172,19 @@ def test_written_forms_are_held_out_sentences_and_how_they_are_said(cache):
         (one.written, (one.spoken,)) for one in (sentence(at, held_out=True) for at in range(40))
     ]
     assert sum(one.prompt != one.references[0] for one in some) > 20
+
+
+@pytest.mark.slow
+def test_the_longest_right_answer_fits_twice_into_what_make_evaluate_allows():
+    """A model that hears badly may never end its answer: the limit decides how long the run takes."""
+    tokenizer = load().processor.tokenizer
+    makefile = (Path(__file__).parents[3] / "Makefile").read_text()
+    limit = int(re.search(r"--max-new-tokens (\d+)", makefile)[1])
+    said = [espeak34.utterances(kind, LANGUAGES, espeak34.UTTERANCES_A_LANGUAGE, 0) for kind in ("phrase", "mixed")]
+    texts = [one.text for some in said for of_language in some.values() for one in of_language]
+    texts += [say_all(one.items, code) for one in said[0]["en"] for code in CODES]
+    longest = max(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
+    assert 2 * longest <= limit <= 3 * longest
 
 
 def test_a_recording_is_named_after_all_that_makes_it(tmp_path):
