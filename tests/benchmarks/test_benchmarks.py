@@ -160,6 +160,10 @@ def test_speech_memory(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_evaluation_processes(capsys, tmp_path):
-    evaluation_processes.compare(str(save(tiny_assistant(), tmp_path / "model")), 12, 100, 1)
-    assert set(printed(capsys)) == {"pictures of 100 px"}
+def test_evaluation_processes(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where the command keeps the sounds that it makes
+    model = save(tiny_assistant(speech_config=EARS), tmp_path / "model")
+    manifest = evaluation_processes.write_pictures(tmp_path, 16, 100)
+    evaluation_processes.compare("pictures", ("image-qa", "--data", str(manifest), "--batch", "4"), model, 1)
+    evaluation_processes.compare("transcripts", ("asr", "--limit", "1", "--batch", "8"), model, 1)
+    assert set(printed(capsys)) == {"pictures, a second", "transcripts, a second", "seconds of the whole command"}
