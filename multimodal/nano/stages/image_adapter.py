@@ -6,8 +6,7 @@ picture is encoded once for all of them. Some rows are dialogues, where later tu
 """
 
 import random
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from vision.tiles import Tiles, cut
 
+from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
 from ..compose import compose_nano, nano_config
 from ..pictures import draw, sample_style
 from ..questions import ask_about
 from ..scenes import Scene, sample_scene, with_strangers
 from ..text.tokenizer import ConversationEncoder
+from .branches import answer_loss, collate, exact_answers, sees, shares, template_around
 
 PICTURES_A_STEP = 8
 QUESTIONS_A_PICTURE = 10
@@ -71,16 +72,9 @@ class ImageAdapterStage:
             if name.endswith("openness"):
                 nn.init.constant_(parameter, GATE_AT_START)
         self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
-        self._prefix, self._turn = self._template(tokenizer)
+        self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        self._prefix, self._turn = template_around(self._encoder, self._end_of_turn, self.model.config.image_token_id)
         self._held_out: list[Row] = []
-
-    def _template(self, tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], Callable[[str], list[int]]]:
-        """The ids before a picture's question, and those from a question up to its answer."""
-        asked = self._encoder.conversation([("user", ""), ("assistant", "")]).ids
-        end = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-        first = asked.index(end)
-        before, between = asked[:first], asked[first:-1]
-        return [*before, self.model.config.image_token_id], lambda text: [*self._encoder.text(text), *between]
 
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = random.Random(f"image adapter {self.seed} {step}")
@@ -112,10 +106,6 @@ class ImageAdapterStage:
         kinds = [question.kind for question in asked[: len(answers)]]
         return Row(tiles.pixels, tiles.aspect_id, ids, branch, position, answers, kinds)
 
-    @property
-    def _end_of_turn(self) -> int:
-        return self._encoder.conversation([("user", "")]).ids[-1]
-
     def _tiles(self, scene: Scene, rng: random.Random, held_out: bool) -> Tiles:
         """The scene as a picture of some size and aspect, prepared as the processor prepares a file."""
         across, down = rng.choice(_ASPECTS)
@@ -124,49 +114,24 @@ class ImageAdapterStage:
         vision = self.model.vision
         return cut(draw(scene, sample_style(rng, scene, held_out=held_out), *size), vision.tile_px, vision.max_tiles)
 
-    def _collate(self, rows: list[Row]) -> dict[str, Tensor]:
-        width = max(len(row.ids) for row in rows)
-        ids, branch = torch.full((len(rows), width), self._pad), torch.full((len(rows), width), -1)
-        position = torch.zeros(len(rows), width, dtype=torch.long)
-        at, targets, weights, answer, answers = [], [], [], [], 0
-        for number, row in enumerate(rows):
-            length = len(row.ids)
-            ids[number, :length] = torch.tensor(row.ids)
-            branch[number, :length], position[number, :length] = torch.tensor(row.branch), torch.tensor(row.position)
-            for start, stop in row.answers:
-                at += range(number * width + start - 1, number * width + stop - 1)
-                targets += row.ids[start:stop]
-                weights += [(stop - start) ** -0.5] * (stop - start)
-                answer += [answers] * (stop - start)
-                answers += 1
-        return {
-            "ids": ids,
-            "branch": branch,
-            "position": position,
+    def _collate(self, rows: Sequence[Row]) -> dict[str, Tensor]:
+        return collate(rows, self._pad) | {
             "pixels": torch.cat([row.tiles for row in rows]),
             "tiles": torch.tensor([len(row.tiles) for row in rows]),
             "aspects": torch.tensor([row.aspect_id for row in rows]),
-            "at": torch.tensor(at),
-            "targets": torch.tensor(targets),
-            "weights": torch.tensor(weights),
-            "answer": torch.tensor(answer),
         }
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        logits = self._answer_logits(batch)
-        nll = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
-        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
-        return (nll * batch["weights"]).sum() / batch["weights"].sum(), {"accuracy": right}
+        with fast_arithmetic(batch["pixels"].device):
+            logits = self._answer_logits(batch)
+        loss, accuracy = answer_loss(logits.float(), batch)
+        return loss, {"accuracy": accuracy}
 
     def _answer_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """Logits [A, V] at the positions before answer tokens; the rest of the head is not computed."""
         memory = self.model.look(batch["ids"], batch["pixels"], batch["tiles"], batch["aspects"])
-        branch = batch["branch"]
-        own = (branch[:, None] == branch[:, :, None]) | (branch[:, None] == 0)
-        causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
-        h, _ = self.model.run_layers(
-            batch["ids"], memory, (own & causal).unsqueeze(1), position_ids=batch["position"], use_cache=False
-        )
+        seen = sees(batch["branch"])
+        h, _ = self.model.run_layers(batch["ids"], memory, seen, position_ids=batch["position"], use_cache=False)
         return self.model.core.lm_head(h.flatten(0, 1)[batch["at"]])
 
     @torch.no_grad()
@@ -175,20 +140,8 @@ class ImageAdapterStage:
         if not self._held_out:
             rng = random.Random("image adapter held out")
             self._held_out = [self.row(rng, held_out=True) for _ in range(HELD_OUT_PICTURES)]
-        right = self.exact_answers(self._held_out)
-        scored = [hit for kind, hits in right.items() if kind != "describe" for hit in hits]
-        return {"all": sum(scored) / len(scored)} | {
-            kind: sum(hits) / len(hits) for kind, hits in sorted(right.items())
-        }
+        return shares(exact_answers(self._held_out, PICTURES_A_STEP, self._asked), apart="describe")
 
-    @torch.no_grad()
-    def exact_answers(self, rows: list[Row]) -> dict[str, list[bool]]:
-        """For each kind, which answers greedy decoding gives exactly: each token the likeliest after the right ones."""
-        device, right = self.model.device, defaultdict(list)
-        for start in range(0, len(rows), PICTURES_A_STEP):
-            part = rows[start : start + PICTURES_A_STEP]
-            batch = {name: tensor.to(device) for name, tensor in self._collate(part).items()}
-            wrong = self._answer_logits(batch).argmax(-1) != batch["targets"]
-            for at, kind in enumerate(kind for row in part for kind in row.kinds):
-                right[kind].append(not wrong[batch["answer"] == at].any().item())
-        return right
+    def _asked(self, rows: Sequence[Row]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = {name: tensor.to(self.model.device) for name, tensor in self._collate(rows).items()}
+        return self._answer_logits(batch), batch

@@ -8,14 +8,13 @@ aggregator in few steps. Every other clip is shown backwards, and told so.
 
 import random
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.memory import Memory
@@ -30,6 +29,7 @@ from ..film_features import SeenClip, SeenClips
 from ..scenes import COLOURS, OTHER, SHAPES
 from ..text.clips import ACTIONS, DIRECTIONS, ClipScene, ask_about_clip
 from ..text.tokenizer import ConversationEncoder
+from .branches import answer_loss, collate, exact_answers, sees, shares, template_around
 
 CLIPS = 6144  # of the training set
 HELD_OUT_CLIPS = 128
@@ -107,7 +107,7 @@ class VideoStage:
         self.held_out_clips = SeenClips(run / self.name / "held out clips", held_out_clips, seed, held_out=True)
         self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
         self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-        self._prefix, self._turn = self._template()
+        self._prefix, self._turn = template_around(self._encoder, self._end_of_turn, nano.config.video_token_id)
         self._held_out: list[ClipRow] = []
 
     def see_clips(self) -> None:
@@ -116,14 +116,6 @@ class VideoStage:
         self.model.eval()
         for clips in (self.held_out_clips, self.clips):
             clips.write(self.model.nano, frames)
-
-    def _template(self) -> tuple[list[int], Callable[[str], list[int]]]:
-        """The ids before a clip's question, and those from a question up to its answer."""
-        asked = self._encoder.conversation([("user", ""), ("assistant", "")]).ids
-        first = asked.index(self._end_of_turn)
-        before, between = asked[:first], asked[first:-1]
-        clip = self.model.nano.config.video_token_id
-        return [*before, clip], lambda text: [*self._encoder.text(text), *between]
 
     def batch(self, step: int) -> dict[str, Tensor]:
         rng = random.Random(f"video {self.seed} {step}")
@@ -154,46 +146,21 @@ class VideoStage:
             ids += added
         return ClipRow(features, times_s, story, ids, branch, position, answers, kinds)
 
-    def _collate(self, rows: list[ClipRow]) -> dict[str, Tensor]:
-        def padded(lists: list[list[int]], value: int) -> Tensor:
-            return pad_sequence([torch.tensor(one) for one in lists], batch_first=True, padding_value=value)
-
-        ids = padded([row.ids for row in rows], self._pad)
-        at, targets, weights, answer, answers = [], [], [], [], 0
-        for number, row in enumerate(rows):
-            for start, stop in row.answers:
-                at += range(number * ids.shape[1] + start - 1, number * ids.shape[1] + stop - 1)
-                targets += row.ids[start:stop]
-                weights += [(stop - start) ** -0.5] * (stop - start)
-                answer += [answers] * (stop - start)
-                answers += 1
-        return {
-            "ids": ids,
-            "branch": padded([row.branch for row in rows], -1),
-            "position": padded([row.position for row in rows], 0),
+    def _collate(self, rows: Sequence[ClipRow]) -> dict[str, Tensor]:
+        return collate(rows, self._pad) | {
             "features": torch.cat([row.features for row in rows]).float(),
             "frames": torch.tensor([len(row.features) for row in rows]),
             "times_s": torch.cat([row.times_s for row in rows]),
             "story": torch.stack([row.story for row in rows]),
-            "at": torch.tensor(at),
-            "targets": torch.tensor(targets),
-            "weights": torch.tensor(weights),
-            "answer": torch.tensor(answer),
         }
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         with fast_arithmetic(batch["features"].device):
             logits, memory = self._answer_logits(batch)
-        logits, memory = logits.float(), Memory(memory.x.float(), memory.keep)
-        nll = F.cross_entropy(logits, batch["targets"], reduction="none")
-        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
-        story = self._story_loss(memory, batch["story"])
-        answers = (nll * batch["weights"]).sum() / batch["weights"].sum()
-        return answers + STORY_WEIGHT * story, {
-            "accuracy": right,
-            "answers": answers.item(),
-            "story": story.item(),
-        }
+        answers, accuracy = answer_loss(logits.float(), batch)
+        story = self._story_loss(Memory(memory.x.float(), memory.keep), batch["story"])
+        told = {"accuracy": accuracy, "answers": answers.item(), "story": story.item()}
+        return answers + STORY_WEIGHT * story, told
 
     def _story_loss(self, memory: Memory, story: Tensor) -> Tensor:
         """Cross-entropy of what passed each place; the first place of an aggregate is the frame's own, and no place."""
@@ -205,17 +172,15 @@ class VideoStage:
 
     def _answer_logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Memory]:
         """Logits [A, V] at the positions before answer tokens, and the clips' memory."""
-        nano, branch = self.model.nano, batch["branch"]
+        nano = self.model.nano
         ones = torch.ones_like(batch["frames"])
         memory = nano.video_encoder(SeenAlready(), batch["features"], batch["frames"], ones, batch["times_s"])
         clips = [clip[kept] for clip, kept in zip(*memory, strict=True)]
         is_clip = batch["ids"] == nano.config.video_token_id
-        own = (branch[:, None] == branch[:, :, None]) | (branch[:, None] == 0)
-        causal = torch.ones(branch.shape[1], branch.shape[1], dtype=torch.bool, device=branch.device).tril()
         h, _ = nano.run_layers(
             batch["ids"],
             None,
-            (own & causal).unsqueeze(1),
+            sees(batch["branch"]),
             position_ids=batch["position"],
             use_cache=False,
             video_memory=remembered(clips, is_clip, nano.video.values()),
@@ -229,21 +194,11 @@ class VideoStage:
             rng = random.Random("video held out")
             clips = [self.held_out_clips[at] for at in range(self.held_out_clips.number)]
             self._held_out = [self.row(clip, rng, may_turn=False) for clip in clips]
-        right = self.exact_answers(self._held_out)
-        hits = [hit for kind, hits in right.items() if kind != "describe clip" for hit in hits]
-        return {"all": sum(hits) / len(hits)} | {kind: sum(hits) / len(hits) for kind, hits in sorted(right.items())}
+        return shares(exact_answers(self._held_out, CLIPS_A_STEP, self._asked), apart="describe clip")
 
-    @torch.no_grad()
-    def exact_answers(self, rows: list[ClipRow]) -> dict[str, list[bool]]:
-        """For each kind, which answers greedy decoding gives exactly: each token the likeliest after the right ones."""
-        device, right = self.model.nano.device, defaultdict(list)
-        for start in range(0, len(rows), CLIPS_A_STEP):
-            part = rows[start : start + CLIPS_A_STEP]
-            batch = {name: tensor.to(device) for name, tensor in self._collate(part).items()}
-            wrong = self._answer_logits(batch)[0].argmax(-1) != batch["targets"]
-            for at, kind in enumerate(kind for row in part for kind in row.kinds):
-                right[kind].append(not wrong[batch["answer"] == at].any().item())
-        return right
+    def _asked(self, rows: Sequence[ClipRow]) -> tuple[Tensor, dict[str, Tensor]]:
+        batch = {name: tensor.to(self.model.nano.device) for name, tensor in self._collate(rows).items()}
+        return self._answer_logits(batch)[0], batch
 
 
 @torch.no_grad()
