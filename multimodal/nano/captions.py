@@ -2,7 +2,8 @@
 
 A caption is a tuple of words: how many things, then place, size, colour and shape of each in reading
 order, then the letters of the inscription. `("one", "top left", "large", "black", "triangle", "text",
-"n", "o")`. All of this is our choice.
+"n", "o")`. A colour or shape that has no name here (`scenes.OTHER`) is told by nobody: its word is padding, which
+the text tower does not attend to and no loss counts, and its patches are asked for the rest. All of this is our choice.
 """
 
 import random
@@ -16,6 +17,7 @@ from .scenes import (
     GRID,
     HELD_OUT_PAIRS,
     NUMBERS,
+    OTHER,
     PLACES,
     SHAPES,
     SIZE_JITTER,
@@ -49,7 +51,7 @@ CLASSES = {
     "letter": tuple(LETTERS),
 }
 CONTEXT = 32  # no caption is longer
-_ID = {word: number for number, word in enumerate(VOCABULARY)}
+_ID = {word: number for number, word in enumerate(VOCABULARY)} | {OTHER: PAD}
 _THINGS = 6  # at most so many things are told
 # In a tile a thing or a letter is named if so much of its box lies inside. Tiles cut what stands in the
 # middle of a picture into quarters and halves, and each part should still look like what it is part of.
@@ -112,6 +114,7 @@ def in_reading_order(things: list[Thing]) -> list[Thing]:
 # What a patch is named by, each with its number of names, 0 for nothing: colour, shape and look of the thing there,
 # whether its centre is there, and the letters centred in its left and in its right half.
 PATCH_NAMES = (len(COLOURS) + 1, len(SHAPES) + 1, len(LOOKS) + 1, 2, len(LETTERS) + 1, len(LETTERS) + 1)
+NAMELESS = 255  # where there is a colour or a shape without a name
 
 
 def name_patches(
@@ -129,8 +132,8 @@ def name_patches(
         across, down = (np.maximum(np.abs(centres - at) - patch / 2, 0.0) for at in (x, y))
         here = np.hypot(across[None, :], down[:, None]) <= 0.6 * radius
         look = [name for name, _ in LOOKS].index(looks(radius / side))
-        numbers = (list(COLOURS).index(thing.colour), SHAPES.index(thing.shape), look)
-        names[:3, here] = np.array(numbers, np.uint8)[:, None] + 1
+        numbers = (_number(thing.colour, tuple(COLOURS)), _number(thing.shape, SHAPES), look + 1)
+        names[:3, here] = np.array(numbers, np.uint8)[:, None]
         if 0 <= x < side and 0 <= y < side:
             names[3, int(y // patch), int(x // patch)] = 1
     for letter, (left, top, right, bottom) in zip(
@@ -141,6 +144,10 @@ def name_patches(
             half = int(2 * x // patch)
             names[4 + half % 2, int(y // patch), half // 2] = LETTERS.index(letter) + 1
     return names
+
+
+def _number(name: str, names: tuple[str, ...]) -> int:
+    return NAMELESS if name == OTHER else names.index(name) + 1
 
 
 def _told(things: list[tuple[str, str, str, str]], text: str) -> tuple[str, ...]:
@@ -158,7 +165,8 @@ def twin_of(scene: Scene, rng: random.Random) -> Scene:
     """A scene of the same parts, bound otherwise: colours, shapes, sizes or places of two things exchanged.
 
     Where there is nothing to exchange, one part is changed. No held-out pair comes into being that the
-    scene's own things do not show.
+    scene's own things do not show, and no thing without any name. What is told of the scene is not true of its twin:
+    of a part without a name nothing is told, so that it is exchanged but never given a name.
     """
     if scene.inscription and (not scene.things or rng.random() < 0.7):
         return replace(scene, inscription=_other_text(scene.inscription, rng))
@@ -167,7 +175,7 @@ def twin_of(scene: Scene, rng: random.Random) -> Scene:
         things = _exchange(list(scene.things), rng) if len(scene.things) > 1 else None
         things = things or _change_one(list(scene.things), rng)
         pairs = {(thing.colour, thing.shape) for thing in things}
-        if not (pairs - allowed) & HELD_OUT_PAIRS and set(things) != set(scene.things):
+        if not (pairs - allowed) & (HELD_OUT_PAIRS | {(OTHER, OTHER)}) and set(things) != set(scene.things):
             return replace(scene, things=tuple(in_reading_order(things)))
     return replace(scene, things=tuple(in_reading_order(_resize_one(list(scene.things), rng))))
 
@@ -197,7 +205,8 @@ def _stand_at(thing: Thing, other: Thing) -> Thing:
 
 def _change_one(things: list[Thing], rng: random.Random) -> list[Thing]:
     at = rng.randrange(len(things))
-    part, values = rng.choice((("colour", tuple(COLOURS)), ("shape", SHAPES)))
+    parts = (("colour", tuple(COLOURS)), ("shape", SHAPES))
+    part, values = rng.choice([one for one in parts if getattr(things[at], one[0]) != OTHER])
     old = getattr(things[at], part)
     things[at] = replace(things[at], **{part: rng.choice([value for value in values if value != old])})
     return things

@@ -7,6 +7,7 @@ twins that differ from their originals in how parts are bound, so that telling p
 
 Beside CoCa's losses each patch is asked what it is part of, and at first the convolutional stem alone is (our
 choice): from captions alone a trunk of this size had not learnt one shape after fifty thousand pictures.
+Some things are strangers: their colour or their shape has no name, and nothing is told or asked of it.
 """
 
 import argparse
@@ -31,15 +32,16 @@ from vision.stem import ConvolutionalStem
 from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule, train
 from .. import captions
-from ..captions import PATCH_NAMES, caption_tile, caption_whole, encode, name_patches, twin_of
+from ..captions import NAMELESS, PATCH_NAMES, caption_tile, caption_whole, encode, name_patches, twin_of
 from ..pictures import Box, Style, draw, letter_boxes, sample_style
-from ..scenes import Scene, sample_scene
+from ..scenes import Scene, sample_scene, with_strangers
 
 TILE, PATCH = 128, 16
 VISION = {"layers": 6, "width": 128, "head_width": 32, "mlp_ratio": 4.0, "patch_size": PATCH, "image_size": TILE}
 _SIDES = (96, 112, 160, 200, 256, 320, 512)  # of whole pictures that are not drawn at the tile's own size
 _ASPECTS = ((4, 3), (3, 4), (3, 2), (2, 3))
 STEM_SHARE = 0.45  # of the steps, the first ones, in which the stem alone learns to name patches
+STRANGERS = 0.4  # share of scenes in which some things have a colour or a shape without a name
 _NOTHING = 0.15  # weight of patches where there is nothing to name
 Example = tuple[Image.Image, tuple[str, ...], np.ndarray]  # picture, caption, names of patches
 
@@ -165,12 +167,15 @@ def _score_words(hits: dict[str, list[float]], prefix: str, logits: Tensor, labe
 
 
 def _naming_loss(logits: Tensor, names: Tensor) -> Tensor:
-    """Cross-entropy of the names of patches: logits [batch, patches, all names], names [batch, 6, rows, columns]."""
+    """Cross-entropy of the names of patches, of those that have one.
+
+    logits [batch, patches, all names], names [batch, 6, rows, columns].
+    """
     losses = []
     for part, name in zip(logits.split(PATCH_NAMES, dim=-1), names.flatten(2).unbind(1), strict=True):
         weight = torch.ones(part.shape[-1], device=part.device)
         weight[0] = _NOTHING if part.shape[-1] < len(captions.LETTERS) else _NOTHING / 10
-        losses.append(nn.functional.cross_entropy(part.flatten(0, 1), name.flatten(), weight))
+        losses.append(nn.functional.cross_entropy(part.flatten(0, 1), name.flatten(), weight, ignore_index=NAMELESS))
     return torch.stack(losses).sum()
 
 
@@ -178,7 +183,7 @@ def _score_names(hits: dict[str, list[float]], prefix: str, logits: Tensor, name
     parts = [part.argmax(-1) for part in logits.split(PATCH_NAMES, dim=-1)]
     for label, number in (("colour", 0), ("shape", 1), ("letter", 4)):
         name = names[:, number].flatten(1)
-        hits[f"{prefix}patch_{label}"] += (parts[number] == name)[name > 0].float().tolist()
+        hits[f"{prefix}patch_{label}"] += (parts[number] == name)[(name > 0) & (name != NAMELESS)].float().tolist()
 
 
 def _score_contrast(hits: dict[str, list[float]], likeness: Tensor) -> None:
@@ -222,11 +227,17 @@ def sample_batch(
 
 
 def sample_trunk_scene(rng: random.Random, held_out: bool = False, reading: float = 0.15) -> Scene:
-    """A scene; of those with nothing to read the share `reading` gets a text, in training half of random letters."""
+    """A scene; of those with nothing to read the share `reading` gets a text, in training half of random letters.
+
+    In training the share `STRANGERS` has things without a name: a colour is then seen on more than the six shapes, and
+    a shape in more than the eight colours, and the one has to be told apart from the other.
+    """
     scene = sample_scene(rng, held_out)
     if scene.inscription is None and rng.random() < reading:
         while scene.inscription is None:
             scene = sample_scene(rng, held_out)
+    if not held_out and rng.random() < STRANGERS:
+        scene = with_strangers(scene, rng)
     if scene.inscription is None or held_out or rng.random() < 0.5:
         return scene
     alphabet = captions.LETTERS[26:] if rng.random() < 0.2 else captions.LETTERS[:26]
