@@ -39,6 +39,8 @@ from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_lo
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
 TRANSCRIBED_SHARE = 0.35  # of the steps, the first ones: nothing is translated; what comes of itself can be seen
 CTC_WEIGHT = 0.3
+ADAPTER_ALONE_SHARE = 0.2  # of the steps, the first ones: the encoder waits until there is an adapter to learn for
+ENCODER_LR_SHARE = 0.25  # of the adapter's learning rate: more makes it forget how to spell
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class SpeechAdapterStage:
     ):
         torch.manual_seed(seed)
         self.seed, self.translated = seed, translated
-        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100)
+        self.schedule = Schedule(
+            steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100, slow="speech.", slow_share=ENCODER_LR_SHARE
+        )
         self.model = composed = MultimodalLlama(
             MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config())
         )
@@ -87,7 +91,10 @@ class SpeechAdapterStage:
         hide_bands(features, rng)
         translated = self.translated if step >= TRANSCRIBED_SHARE * self.schedule.steps else 0.0
         tasks = [self._task(one, rng, translated) for one in told.utterances]
-        return self._collate(replace(told, features=features), tasks)
+        batch = self._collate(replace(told, features=features), tasks)
+        if step < ADAPTER_ALONE_SHARE * self.schedule.steps:
+            del batch["letters"], batch["num_letters"]
+        return batch
 
     def _task(self, utterance: Utterance, rng: random.Random, translated: float) -> Task:
         if utterance.kind == "talk" and utterance.text in spoken_answers() and rng.random() < 0.5:
@@ -126,14 +133,17 @@ class SpeechAdapterStage:
         with fast_arithmetic(batch["features"].device):
             logits, letters, keep = self._logits(batch)
         answers = nn.functional.cross_entropy(logits.float(), batch["targets"])
-        ctc = ctc_loss(letters.float(), keep, batch["letters"], batch["num_letters"])
         right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
+        if "letters" not in batch:
+            return answers, {"answers": answers.item(), "accuracy": right}
+        ctc = ctc_loss(letters.float(), keep, batch["letters"], batch["num_letters"])
         return answers + CTC_WEIGHT * ctc, {"answers": answers.item(), "letters": ctc.item(), "accuracy": right}
 
     def _logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [A, V] at the positions before answer tokens; those of letters [B, T, L], and the frames there."""
         composed = self.model
-        frames = composed.speech.conformer(batch["features"], batch["frames"])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and "letters" in batch):  # else the encoder waits
+            frames = composed.speech.conformer(batch["features"], batch["frames"])
         x, keep = composed.speech_adapter(frames)
         is_place = batch["ids"] == composed.config.speech_place_id
         clips = [clip[there] for clip, there in zip(x, keep, strict=True)]

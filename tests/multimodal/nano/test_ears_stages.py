@@ -134,6 +134,14 @@ def test_the_core_stays_as_it_is_and_the_ears_learn(stage):
     stage.model.zero_grad()
 
 
+def test_at_first_the_adapter_learns_alone(stage):
+    loss, _ = stage.loss(stage.batch(0))
+    loss.backward()
+    learns = {name.split(".")[0] for name, p in stage.model.named_parameters() if p.grad is not None}
+    assert learns == {"speech_adapter"}
+    stage.model.zero_grad()
+
+
 def test_tasks_are_the_papers_prompts(stage):
     rng, kinds = random.Random(0), set()
     for step in range(3):
