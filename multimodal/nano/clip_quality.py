@@ -25,8 +25,9 @@ from rich.table import Table
 from video.reader import Clip, read_clip
 
 from ..assistant import NANO, Assistant, load
+from .asking import ask_together
 from .clips import Film, encode, played_backwards, sample_film, sample_scene_of_clip
-from .quality import MAX_NEW_TOKENS, for_rows, is_right, rows_of, weight_hashes
+from .quality import MAX_NEW_TOKENS, is_right, weight_hashes
 from .scenes import Question
 from .text.clips import CLIP_KINDS, ClipScene, ask_about_clip
 
@@ -157,26 +158,9 @@ def ask_all(assistant: Assistant, sheets: Sequence[ClipSheet], clips: Sequence[C
     for start in track(range(0, len(sheets), _CLIPS_A_BATCH), way, console=Console(stderr=True)):
         part = sheets[start : start + _CLIPS_A_BATCH]
         shown = [WAYS[way](clip, sheet) for clip, sheet in zip(clips[start:], part, strict=False)]
-        answers += _ask_batch(assistant, part, shown)
+        shown = assistant.processor.clips(shown)
+        answers += ask_together(assistant, [sheet.questions for sheet in part], "video", shown, MAX_NEW_TOKENS)
     return answers
-
-
-@torch.no_grad()
-def _ask_batch(assistant: Assistant, sheets: Sequence[ClipSheet], clips: list[Clip]) -> list[str]:
-    model, processor = assistant.model, assistant.processor
-    prompts, owner = rows_of(assistant, [sheet.questions for sheet in sheets], "video")
-    ids = prompts["input_ids"]
-    shown = {name: value.to(model.device) for name, value in processor.clips(clips).items()}
-    one_each = torch.full((len(clips), 1), processor.video_token_id, device=model.device)
-    memory = for_rows(model.watch(one_each, **shown), owner, (ids == processor.video_token_id).int().argmax(1))
-    written = model.generate(
-        ids,
-        attention_mask=prompts["attention_mask"],
-        video_memory=memory,
-        do_sample=False,
-        max_new_tokens=MAX_NEW_TOKENS,
-    )
-    return processor.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
 
 
 def score(questions: Sequence[Question], answers: dict[str, Sequence[str]]) -> dict[str, ClipScore]:

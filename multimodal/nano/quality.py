@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from PIL import Image
 from rich.console import Console
@@ -24,7 +23,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..assistant import NANO, Assistant, load
-from ..image_memory import FOREVER, ImageMemory
+from .asking import ask_together
 from .foreign import WAYS, sample_look
 from .pictures import draw, sample_style
 from .questions import ask_kind
@@ -153,56 +152,9 @@ def ask_all(
     answers: list[str] = []
     for start in track(starts, title, console=Console(stderr=True)):
         part = sheets[start : start + _PICTURES_A_BATCH]
-        answers += _ask_batch(assistant, part, [file_of(sheet) for sheet in part])
+        pictures = assistant.processor.pictures([file_of(sheet) for sheet in part])
+        answers += ask_together(assistant, [sheet.questions for sheet in part], "image", pictures, MAX_NEW_TOKENS)
     return answers
-
-
-@torch.no_grad()
-def _ask_batch(assistant: Assistant, sheets: Sequence[Sheet], files: list[bytes]) -> list[str]:
-    model, processor = assistant.model, assistant.processor
-    prompts, owner = rows_of(assistant, [sheet.questions for sheet in sheets], "image")
-    ids = prompts["input_ids"]
-    pictures = {name: value.to(model.device) for name, value in processor.pictures(files).items()}
-    one_each = torch.full((len(files), 1), processor.image_token_id, device=model.device)
-    memory = for_rows(model.look(one_each, **pictures), owner, (ids == processor.image_token_id).int().argmax(1))
-    written = model.generate(
-        ids,
-        attention_mask=prompts["attention_mask"],
-        image_memory=memory,
-        do_sample=False,
-        max_new_tokens=MAX_NEW_TOKENS,
-    )
-    return processor.tokenizer.batch_decode(written[:, ids.shape[1] :], skip_special_tokens=True)
-
-
-def rows_of(
-    assistant: Assistant, asked: Sequence[Sequence[Question]], medium: str
-) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Prompts of all questions, each about one picture or clip (`medium`), and which one: owner [B]."""
-    processor, device = assistant.processor, assistant.model.device
-    prompts = processor.tokenizer.apply_chat_template(
-        [
-            [{"role": "user", "content": [{"type": medium}, {"type": "text", "text": question.text}]}]
-            for questions in asked
-            for question in questions
-        ],
-        chat_template=processor.chat_template,
-        add_generation_prompt=True,
-        tokenize=True,
-        sanitize_control_tokens=True,
-        padding=True,
-        tokenizer_kwargs={"padding_side": "left"},
-        return_dict=True,
-        return_tensors="pt",
-    ).to(device)
-    return prompts, torch.tensor([at for at, questions in enumerate(asked) for _ in questions], device=device)
-
-
-def for_rows(memory: ImageMemory, owner: torch.Tensor, start: torch.Tensor) -> ImageMemory:
-    """Rows that each see one picture, picture `owner` [B] of the memory, from position `start` [B] on."""
-    first = memory.first[owner]
-    keys, values = (tuple(x[owner] for x in side) for side in (memory.keys, memory.values))
-    return ImageMemory(keys, values, torch.where(first == FOREVER, first, start[:, None]), memory.end[owner])
 
 
 def is_right(question: Question, answer: str) -> bool:
