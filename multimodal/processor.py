@@ -198,7 +198,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
 
     def _refuse_without_clips(self) -> None:
         if self.max_frames is None:
-            raise ValueError("found a clip; this model has no video encoder; accepted: text, pictures and sounds")
+            raise ValueError(f"found a clip; this model has no video encoder; accepted: {self._accepted}")
 
     def sounds(self, audio: Sequence[Any]) -> tuple[dict[str, torch.Tensor], list[int]]:
         """Open sounds: speech_samples [C, T] at 16 kHz and speech_lengths [C], and how many embeddings each sound has.
@@ -224,7 +224,14 @@ class MultimodalLlamaProcessor(ProcessorMixin):
 
     def _refuse_without_ears(self) -> None:
         if self.speech is None:
-            raise ValueError("found a sound; this model has no speech encoder; accepted: text and pictures")
+            raise ValueError(f"found a sound; this model has no speech encoder; accepted: {self._accepted}")
+
+    @property
+    def _accepted(self) -> str:
+        """What the model takes, in words."""
+        has = {"text": True, "pictures": True, "clips": self.max_frames is not None, "sounds": self.speech is not None}
+        *others, last = (name for name, is_there in has.items() if is_there)
+        return f"{', '.join(others)} and {last}"
 
     def opened(self, ids: Sequence[int], places: Sequence[int]) -> list[int]:
         """ids with each `<|speech|>` opened up for the embeddings of its sound; see `speech_embeddings`."""

@@ -1,5 +1,6 @@
 """Sound of any length to text: cut at pauses, pieces in batches, each by the paper's prompt (8.3)."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,25 +49,40 @@ def transcribe(
     """The segments of each sound, in the order of the sounds, each when it is done.
 
     language: of the text wanted; words: tell when each was said; progress: show a bar over the seconds
-    done; max_new_tokens: of a piece. Pieces of several sounds share a batch, and no more than a batch of them
-    is in memory at once.
+    done, of all seconds where a list of sounds tells how long each is; max_new_tokens: of a piece. Pieces of
+    several sounds share a batch, and no more than a batch of them is in memory at once.
 
     Raises MediaError for a sound that cannot be used, ValueError for an unknown language, or for words of
     an encoder that names no letters.
     """
-    from speech.segments import cut_at_pauses  # not needed for text and pictures, and a second to import
+    # not needed for text and pictures, and a second to import
+    from speech.audio import seconds_of
+    from speech.segments import cut_at_pauses
 
     system = (TRANSLATE if translate else TRANSCRIBE).format(language=find_language(language).name)
     segments: dict[int, list[Segment]] = {}
     waiting: list[tuple[int, Piece]] = []
-    with tqdm(desc="transcribed", unit="s", unit_scale=True, disable=not progress) as bar:
+    lengths_s = [seconds_of(sound) for sound in sounds] if progress and isinstance(sounds, Sequence) else [None]
+    total_s = None if None in lengths_s else sum(lengths_s)
+    reached_s: dict[int, float] = defaultdict(float)  # of each sound
+    with tqdm(desc="transcribed", total=total_s, unit="s", unit_scale=True, disable=not progress) as bar:
+
+        def reach(number: int, second: float) -> None:
+            bar.update(second - reached_s[number])
+            reached_s[number] = second
+
+        def finished(numbers: Iterable[int]) -> list[list[Segment]]:
+            if total_s is not None:
+                for number in numbers:
+                    reach(number, lengths_s[number])  # the silence at its end
+            return [segments.pop(number) for number in numbers]
 
         def write() -> None:
             texts = _write(model, processor, system, [piece for _, piece in waiting], max_new_tokens)
             for (number, piece), text in zip(waiting, texts, strict=True):
                 times = word_times(model, piece.samples, text, piece.start_s) if words else ()
                 segments[number].append(Segment(piece.start_s, piece.end_s, text, times))
-                bar.update(round(piece.end_s - piece.start_s, 2))
+                reach(number, piece.end_s)
             waiting.clear()
 
         for number, sound in enumerate(sounds):
@@ -76,10 +92,10 @@ def transcribe(
                     write()
                 waiting.append((number, piece))
             first_waiting = waiting[0][0] if waiting else number + 1
-            yield from [segments.pop(done) for done in sorted(segments) if done < first_waiting]
+            yield from finished([done for done in sorted(segments) if done < first_waiting])
         if waiting:
             write()
-        yield from [segments.pop(done) for done in sorted(segments)]
+        yield from finished(sorted(segments))
 
 
 def _fits(piece: "Piece", batch: Sequence["Piece"]) -> bool:

@@ -115,12 +115,27 @@ def stream_sound(
             yield samples.clamp(-1, 1)
 
 
+def seconds_of(source: SoundSource, limits: SoundLimits = DEFAULT_LIMITS) -> float | None:
+    """How long a sound is by its shape or its header, none of it decoded.
+
+    None where no header tells, for a stream, which can be read only once, and for what is no sound.
+    """
+    if hasattr(source, "read"):
+        return None
+    try:
+        with _opened(source, limits) as opened:
+            return None if opened.num_frames is None else opened.num_frames / opened.rate
+    except MediaError:
+        return None
+
+
 @dataclass(frozen=True)
 class _Opened:
     name: str
     what: str  # in words, for messages
     rate: int  # Hz
     blocks: Iterator[Tensor]  # [T, C] float32
+    num_frames: int | None  # samples of a channel; None if no header tells
 
 
 @contextmanager
@@ -184,7 +199,7 @@ def _from_array(array: object, rate: object, limits: SoundLimits) -> _Opened:
     to_float = _to_float(name, frames, limits)
     step = BLOCK_NUMBERS // frames.shape[1]
     blocks = (to_float(frames[first : first + step]) for first in range(0, len(frames), step))
-    return _Opened(name, what, int(rate), blocks)
+    return _Opened(name, what, int(rate), blocks, len(frames))
 
 
 def _to_float(name: str, array: np.ndarray | Tensor, limits: SoundLimits) -> Callable[[np.ndarray | Tensor], Tensor]:
@@ -241,7 +256,7 @@ def _from_file(name: str, file: BinaryIO, limits: SoundLimits) -> Iterator[_Open
     try:
         decoder = Decoder(file, limits.deadline_s)
         _check_sizes(name, decoder.what, decoder.rate_hz, decoder.channels, decoder.num_frames, limits)
-        yield _Opened(name, decoder.what, decoder.rate_hz, decoder.blocks())
+        yield _Opened(name, decoder.what, decoder.rate_hz, decoder.blocks(), decoder.num_frames)
     except NotSound as error:
         raise MediaError(name, str(error), limits.accepted) from None
     except OSError as error:

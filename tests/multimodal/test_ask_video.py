@@ -128,8 +128,10 @@ def test_what_is_no_clip_is_named(assistant, clip, found):
 def test_clips_and_tokens_must_pair_and_the_model_must_have_them(assistant, file):
     with pytest.raises(ValueError, match=r"found 1 clips for 0 <\|video\|> tokens"):
         assistant.processor("no token", videos=file)
-    with pytest.raises(ValueError, match="this model has no video encoder; accepted: text, pictures and sounds"):
+    with pytest.raises(ValueError, match=r"this model has no video encoder; accepted: text and pictures$"):
         tiny_assistant().ask(QUESTION, video=file)
+    with pytest.raises(ValueError, match=r"this model has no speech encoder; accepted: text, pictures and clips$"):
+        tiny_assistant(**VIDEO).ask(audio=(np.zeros(8000, np.float32), 16_000))
 
 
 # Asking

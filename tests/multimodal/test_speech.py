@@ -163,7 +163,7 @@ def test_sounds_and_tokens_must_pair_and_be_sounds(assistant, tmp_path):
     with pytest.raises(MediaError, match=r"no\.wav"):
         assistant.ask(audio=tmp_path / "no.wav")
     for use in (tiny_assistant().transcribe, lambda sound: tiny_assistant().ask(audio=sound)):
-        with pytest.raises(ValueError, match="this model has no speech encoder"):
+        with pytest.raises(ValueError, match=r"this model has no speech encoder; accepted: text and pictures$"):
             use(tone(0.5))
 
 
@@ -200,6 +200,17 @@ def test_files_are_told_in_order_whatever_batch_they_share(assistant, long_sound
     sounds = [long_sound, tone(0.7), (np.zeros(RATE, np.float32), RATE), long_sound]
     found = list(transcribe(*made_of, sounds, "fr"))
     assert found == [alone[0], alone[1], [], alone[0]]
+
+
+def test_the_bar_reaches_all_seconds_where_these_are_known(assistant, long_sound, capsys):
+    how = dict(language="en", progress=True, max_new_tokens=2)
+    silence = (np.zeros(2 * RATE, np.float32), RATE)
+    list(transcribe(assistant.model, assistant.processor, [long_sound, silence], **how))
+    last = capsys.readouterr().err.split("\r")[-1]
+    assert "100%" in last and "11.5/11.5" in last
+    for unknown in ([long_sound.open("rb")], iter([long_sound])):
+        list(transcribe(assistant.model, assistant.processor, unknown, **how))
+        assert "%" not in capsys.readouterr().err
 
 
 def test_the_command_line_writes_text_times_and_json(assistant, long_sound, tmp_path):

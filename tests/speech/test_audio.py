@@ -8,7 +8,7 @@ import torch
 from torchaudio.functional import resample
 
 from adapters.media import MediaError
-from speech.audio import Sound, SoundLimits, open_sound, stream_sound
+from speech.audio import Sound, SoundLimits, open_sound, seconds_of, stream_sound
 from speech.resampling import Resampler
 
 from .hostile import FLAC, HOSTILE, LIMITS, MP3, OGG, OPUS, RATE, SOUND, WAV, encoded, melody, wav, without_length_tag
@@ -244,3 +244,14 @@ def test_a_closed_stream_leaves_the_file_closed(tmp_path):
     blocks.close()
     with pytest.raises(StopIteration):
         next(blocks)
+
+
+def test_how_long_a_sound_is_stands_in_its_header(tmp_path):
+    data = encoded(melody(3), "FLAC")
+    (tmp_path / "a.flac").write_bytes(data)
+    (tmp_path / "no.wav").write_text("no sound")
+    for source in (tmp_path / "a.flac", data, open_sound(data), (melody(3), RATE)):
+        assert seconds_of(source) == pytest.approx(open_sound(data).seconds, abs=1e-3)
+    stream = io.BytesIO(data)
+    assert seconds_of(stream) is None and stream.tell() == 0
+    assert seconds_of(tmp_path / "no.wav") is None and seconds_of(np.zeros(9)) is None
