@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from .lexicon import ABBREVIATIONS, CURRENCIES, SCALES, SIGNS, UNITS
+from .lexicon import ABBREVIATIONS, AFTER_INCHES, CURRENCIES, SCALES, SIGNS, UNITS
 from .written_tokens import DIGITS, LETTERS, WrittenToken, in_ascii_digits
 
 LONGEST_SPAN = 12  # tokens
@@ -17,6 +17,7 @@ _MARKS, _SCALES, _UNITS = (
 )
 _N = r"\d+(?:[.,]\d+)*"
 _END = r"(?![^\W_])"
+_INCHES = rf"(?!(?<= in) (?!(?:{'|'.join(AFTER_INCHES)})\b)[^\W\d_])"  # not "23 in a box"
 _AS_NUMBER = rf"(?:{_MARKS}) ?{_N}(?: ?(?:{_SCALES}){_END})?|{_N}(?: ?(?:{_SCALES}))? ?(?:{_MARKS}){_END}"
 _PATTERNS = tuple(
     (rule, re.compile(pattern))
@@ -29,7 +30,7 @@ _PATTERNS = tuple(
         ("ratio", r"\d+:\d+\b"),
         ("decade", r"\d{3}0s\b"),
         ("ordinal", r"\d+(?:st|nd|rd|th)\b"),
-        ("measure", rf"{_N} ?(?:{_UNITS}|{_SCALES}){_END}"),
+        ("measure", rf"{_N} ?(?:{_UNITS}|{_SCALES}){_END}{_INCHES}"),
         ("version", r"\d+(?:\.\d+){2,}"),
         ("fraction", r"(?:\d+ )?\d{1,2}/\d{1,3}\b|\d+⁄\d+"),
         ("range", rf"{_N}[-–]{_N}"),

@@ -1,14 +1,13 @@
 """Text and the states of the language model that writes it in, sound out, while it is still being written.
 
-Text goes through a normaliser (`spoken_text`), becomes phones (`reader`), gets its prosody, and then frames
-and sound, each as soon as it is sure; no module waits for the end. What a stream gives in pieces is what it
-gives at once, to 1e-4, and a row of a batch what it gives alone.
+Text is put into its spoken form (`normalizer`, `rule_stream`), becomes phones (`reader`), gets its prosody, and
+then frames and sound, each as soon as it is sure; no module waits for the end. What a stream gives in pieces is
+what it gives at once, to 1e-4, and a row of a batch what it gives alone.
 """
 
 import json
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from math import log
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from .phones import PHONES
 from .prosody import Linguistic, Prosody, ProsodyStream, Speaking
 from .reader import Read, Reader
 from .rule_stream import RuleStream
-from .spoken_text import SpokenText
+from .rules import LABELS
 from .vocoder import Vocoder
 
 RATES, PITCHES = (0.5, 2.0), (0.5, 2.0)  # times an ordinary rate and the speaker's own pitch
@@ -39,26 +38,29 @@ class HeadConfig:
     prosody: dict[str, int | None]
     acoustic: dict[str, int]
     vocoder: dict[str, int]
-    normalizer: dict[str, int] | None = None  # the tagger's; None: rules alone
+    normalizer: dict[str, float] | None = None  # the tagger's; None: rules alone
+    labels: list[str] | None = None  # of the tagger, in its order
     phones: int = len(PHONES)
     sample_rate: int = SAMPLE_RATE_HZ
 
 
 class SpeechHead(nn.Module):
-    """The voice as one module: prosody, acoustic model and vocoder.
+    """The voice as one module: tagger of written forms, prosody, acoustic model and vocoder.
 
     A vocoder of others may take the place of ours: anything with `start()` and `push(state, mel, log_f0,
     voiced, last)`, such as `hifigan.HifiGan`.
     """
 
     def __init__(self, config: HeadConfig, vocoder: nn.Module | None = None):
-        """Raises ValueError for a table of phones of another length, or another sampling rate."""
+        """Raises ValueError for a table of phones of another length, another sampling rate, or other rules."""
         super().__init__()
         if (config.phones, config.sample_rate) != (len(PHONES), SAMPLE_RATE_HZ):
             raise ValueError(
                 f"this voice was made for {config.phones} phones at {config.sample_rate} Hz; "
                 f"accepted are {len(PHONES)} at {SAMPLE_RATE_HZ}"
             )
+        if config.normalizer is not None and config.labels != list(LABELS):
+            raise ValueError("this voice's tagger belongs to another list of rules; train the tagger again")
         self.config = config
         counts = (config.phones, len(config.speakers), len(config.languages))
         self.normalizer = None if config.normalizer is None else Normalizer(**config.normalizer)
@@ -151,7 +153,7 @@ class _Row:
         log_rate = torch.tensor([log(rate)], device=self._like.device, dtype=self._like.dtype)
         self._prosody = ProsodyStream(head.prosody, Speaking(self._speaker, self._language, log_rate))
         self._base = head.config.speakers[speaker] + log(pitch)
-        self._text = SpokenText(head.normalizer.start(language) if head.normalizer else RuleStream(language))
+        self._text = head.normalizer.start(language) if head.normalizer else RuleStream(language)
         self._reader = Reader(head.config.languages[language])
         self._acoustic, self._vocoder = AcousticState(), head.vocoder.start()
         self._ids: list[int] = []  # of phones whose prosody is still to come
@@ -166,21 +168,19 @@ class _Row:
         return self._say(self._reader.push(self._text.push(text, None if state is None else state[0, 0])))
 
     def flush(self) -> Tensor:
-        rest = self._reader.push(self._text.flush())
-        *more, pause = self._reader.flush()
-        words = [*rest, *more]
-        if not self._any and not words:
+        groups = self._reader.push(self._text.flush())
+        *rest, pause = self._reader.flush()
+        groups += [rest] if rest else []
+        if not self._any and not groups:
             return self._like.new_zeros(0)
-        return torch.cat([self._say(words), self._sound([pause], last=True)])
+        return torch.cat([self._say(groups), self._sound([pause], last=True)])
 
-    def _say(self, read: list[Read]) -> Tensor:
-        """Word by word, however many come at once: the same sums in the same order, and so the same bits.
+    def _say(self, groups: list[list[Read]]) -> Tensor:
+        """Group by group, however many come at once: the same sums in the same order, and so the same bits.
 
         A pitch that is off by one bit would be heard as another phase of the pulses a minute later.
         """
-        starts = [at for at, phone in enumerate(read) if phone.place == 0]
-        words = [read[first:last] for first, last in pairwise([*starts, len(read)])]
-        return torch.cat([self._like.new_zeros(0), *(self._sound(word, last=False) for word in words)])
+        return torch.cat([self._like.new_zeros(0), *(self._sound(group, last=False) for group in groups)])
 
     def _sound(self, read: list[Read], last: bool) -> Tensor:
         """The samples that these phones make ready."""

@@ -39,3 +39,7 @@ UNITS: dict[str, str] = dict(pair.split("=") for pair in _UNITS.split())  # as w
 
 SIGNS = {"&": "and", "+": "plus", "=": "equals", "%": "percent", "@": "at", "#": "number", "°": "degrees", "×": "times"}
 ADDRESS_SIGNS = {".": "dot", "@": "at", "/": "slash", ":": "colon", "-": "dash", "_": "underscore"}
+
+# "23 in" is said as inches in front of the first, never in front of the second; both lists are of English
+AFTER_INCHES = ("long", "wide", "high", "tall", "deep", "thick", "across", "apart", "of", "by")
+AFTER_THE_WORD_IN = tuple("a an the my your his her our their this that these those each every all one total".split())

@@ -8,26 +8,28 @@ Sizes, hashed features, and that attention comes before the LSTM are our choice.
 import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .rule_stream import RuleStream
-from .rules import CONTINUE, LABELS, Sayer
+from .readings import Span, found_spans, labels_of_span
+from .rule_stream import RuleStream, is_cut
+from .rules import CONTINUE, LABELS, Sayer, spans
 from .spoken_numbers import numbers_of
+from .spoken_text import Piece, piece_of
 from .written_tokens import DIGITS, LETTERS, SIGN, Splitter, WrittenToken, in_ascii_digits
 
 RIGHT_CONTEXT = 3  # tokens
 LEFT_CONTEXT = 16  # tokens back whose core states are attended to
-LONGEST_SPAN = 12  # tokens; a longer one is cut, so that speech cannot be held up for good
 _WORDS, _AFFIXES, _SHAPES = 1024, 512, 64  # rows of the table of features
 _KINDS = (LETTERS, DIGITS, SIGN)
-_FITS = {  # what a token of each kind may be tagged with, besides "continue" and "verbatim"
-    LETTERS: "abbreviation|other abbreviation|letters|roman|roman ordinal|address|money",
+_FITS = {  # what a token of each kind may be tagged with, besides "continue"
+    LETTERS: "verbatim|abbreviation|other abbreviation|letters|roman|roman ordinal|address|money",
     DIGITS: """cardinal|ordinal|day|digits|year|decade|date|time|duration|ratio|range|score|minus|out of|money|measure|
         decimal|version|fraction|phone""",
-    SIGN: "silent|symbol|money|cardinal|measure|decimal|phone",
+    SIGN: "verbatim|silent|symbol|money|cardinal|measure|decimal|phone",
 }
 
 
@@ -136,15 +138,20 @@ class Normalizer(nn.Module):
 
 
 class SpokenStream:
-    """The spoken form of one text that comes in pieces. Any way to cut the text gives what the whole gives."""
+    """The spoken form of one text that comes in pieces. Any way to cut the text gives what the whole gives.
+
+    A stretch between two places over which no rule reaches is said when it is complete; where it has a span with
+    several readings, when RIGHT_CONTEXT tokens more have come.
+    """
 
     def __init__(self, model: Normalizer, language: str):
         self._model, self._splitter, self._sayer = model, Splitter(), Sayer(language)
-        self._tokens: list[WrittenToken] = []  # those of the open span, and those without a label yet
-        self._first, self._labelled = 0, 0  # the number of the first of them; how many tokens have a label
-        self._rule = ""
+        self._tokens: list[WrittenToken] = []  # those that have not been said
+        self._before: WrittenToken | None = None  # the one in front of them
+        self._first, self._labelled = 0, 0  # the number of the first of them; how many tokens have logits
+        self._logits: dict[int, Tensor] = {}  # by number, of tokens that have not been said
         weight = model.head.weight
-        self._embedded = weight.new_zeros(0, model.features.embedding_dim)  # of the tokens without a label
+        self._embedded = weight.new_zeros(0, model.features.embedding_dim)  # of the tokens without logits
         self._ids: list[Tensor] = []
         self._states = weight.new_zeros(0, model.core_dim)
         self._owners = torch.zeros(0, dtype=torch.long, device=weight.device)
@@ -152,8 +159,8 @@ class SpokenStream:
         self._memory = (zeros, zeros)
 
     @torch.no_grad()
-    def push(self, text: str, hidden: Tensor | None = None) -> str:
-        """The text of one core token and its state [D] -> what is now certain to be said, often "".
+    def push(self, text: str, hidden: Tensor | None = None) -> list[Piece]:
+        """The text of one core token and its state [D] -> what is now certain to be said, often nothing.
 
         A core token may be a part of a character: its text is then "", and the last part brings the character.
         """
@@ -168,14 +175,15 @@ class SpokenStream:
             owner = begun - (self._splitter.num_written > written)
             self._states = torch.cat([self._states, hidden[None].to(self._states)])
             self._owners = torch.cat([self._owners, self._owners.new_tensor([owner])])
-        return self._label(self._first + len(self._tokens) - RIGHT_CONTEXT)
+        self._label(self._first + len(self._tokens) - RIGHT_CONTEXT)
+        return self._say(last=False)
 
     @torch.no_grad()
-    def flush(self) -> str:
+    def flush(self) -> list[Piece]:
         """What was still open; the stream has ended."""
         self._take(self._splitter.flush())
-        spoken = self._label(self._first + len(self._tokens))
-        return spoken + self._close(len(self._tokens))
+        self._label(self._first + len(self._tokens))
+        return self._say(last=True)
 
     def _take(self, tokens: Sequence[WrittenToken]) -> None:
         if tokens:
@@ -184,29 +192,65 @@ class SpokenStream:
             self._embedded = torch.cat([self._embedded, self._model._embed(ids)])
             self._tokens += tokens
 
-    def _label(self, until: int) -> str:
-        """Label the tokens before the number `until`, and say the spans that end there."""
-        spoken = ""
+    def _label(self, until: int) -> None:
+        """Logits of the tokens before the number `until`."""
         while self._labelled < until:
-            here = self._labelled - self._first
             window = self._embedded[: 1 + RIGHT_CONTEXT]
             window = F.pad(window, (0, 0, 0, 1 + RIGHT_CONTEXT - len(window)))
             seen = self._owners > self._labelled - LEFT_CONTEXT
             self._states, self._owners = self._states[seen], self._owners[seen]
             y, self._memory = self._model.step(window, self._states, self._owners, self._labelled, self._memory)
-            label = LABELS[int(self._model.logits(y, self._ids.pop(0)[None, None])[0, 0].argmax())]
+            ids = self._ids.pop(0)
+            if self._labelled >= self._first:
+                self._logits[self._labelled] = self._model.logits(y, ids[None, None])[0, 0]
             self._embedded = self._embedded[1:]
             self._labelled += 1
-            if label != CONTINUE or not self._rule or here >= LONGEST_SPAN:
-                spoken += self._close(here)
-                self._rule = label
-        return spoken
 
-    def _close(self, length: int) -> str:
-        """Say the open span, the first tokens of those that are kept."""
-        span, self._tokens = self._tokens[:length], self._tokens[length:]
-        self._first += len(span)
-        return self._sayer.say(span, self._rule) if span else ""
+    def _say(self, last: bool) -> list[Piece]:
+        """Say the stretches that are sure; `last`: no more tokens come."""
+        pieces: list[Piece] = []
+        tokens = [*self._tokens, *self._splitter.begun, *([None] if last else [])]
+        cuts = [at for at in range(1, len(tokens)) if tokens[at] is None or is_cut(tokens, at)]
+        said = 0
+        for cut in cuts:
+            stretch = tokens[said:cut]
+            found = found_spans(stretch, self._before)
+            logits = [self._logits.get(self._first + span.first) for span in found]
+            if any(one is None and len(span.choices) > 1 for one, span in zip(logits, found, strict=True)):
+                break
+            pieces += self._said(stretch, tokens[cut], settled(stretch, found, logits))
+            said, self._before = cut, tokens[cut - 1]
+            for number in range(self._first, self._first + len(stretch)):
+                self._logits.pop(number, None)
+            self._first += len(stretch)
+        self._tokens = self._tokens[said:]
+        return pieces
+
+    def _said(self, tokens: list[WrittenToken], following: WrittenToken | None, labels: list[str]) -> list[Piece]:
+        pieces, behind = [], [*tokens[1:], following]
+        for first, last in spans(labels):
+            said = self._sayer.say(tokens[first:last], labels[first])
+            pieces += piece_of(said, tokens[last - 1], behind[last - 1])
+        return pieces
+
+
+def labels_of(tokens: Sequence[WrittenToken], logits: Tensor) -> list[str]:
+    """The labels of a whole text, as a stream settles them; logits [T, labels]."""
+    labels: list[str] = []
+    cuts = [at for at in range(1, len(tokens)) if is_cut(tokens, at)]
+    for begin, end in pairwise([0, *cuts, len(tokens)]) if tokens else ():
+        found = found_spans(tokens[begin:end], tokens[begin - 1] if begin else None)
+        labels += settled(tokens[begin:end], found, [logits[begin + span.first] for span in found])
+    return labels
+
+
+def settled(tokens: Sequence[WrittenToken], found: Sequence[Span], logits: Sequence[Tensor | None]) -> list[str]:
+    """The label of each token of a stretch: of each span, the choice with the largest logit at its first token."""
+    labels: list[str] = []
+    for span, row in zip(found, logits, strict=True):
+        rule = max(span.choices, key=lambda one: row[LABELS.index(one)]) if len(span.choices) > 1 else span.choices[0]
+        labels += labels_of_span(tokens[span.first : span.last], rule)
+    return labels
 
 
 def token_ids(tokens: Sequence[WrittenToken]) -> Tensor:
@@ -254,6 +298,6 @@ def _fitting() -> Tensor:
     """fits [kinds, labels]: which labels a token of each kind may have."""
     table = torch.zeros(len(_KINDS), len(LABELS), dtype=torch.bool)
     for kind, rules in _FITS.items():
-        for rule in (CONTINUE, "verbatim", *(rule.strip() for rule in rules.split("|"))):
+        for rule in (CONTINUE, *(rule.strip() for rule in rules.split("|"))):
             table[_KINDS.index(kind), LABELS.index(rule)] = True
     return table

@@ -1,19 +1,22 @@
 """The tagger, with small random weights: pieces are said as the whole, and it sees what it may see and no more."""
 
 import random
+from itertools import chain
 
 import pytest
 import torch
 from torch import Tensor
 
-from tts.normalizer import LEFT_CONTEXT, RIGHT_CONTEXT, Normalizer, owners_of, token_ids
+from tts.normalizer import LEFT_CONTEXT, RIGHT_CONTEXT, Normalizer, labels_of, owners_of, token_ids
 from tts.rule_stream import RuleStream
 from tts.rules import LABELS, say, spoken_form
+from tts.spoken_text import joined
 from tts.written_tokens import split
 
 TEXT = (
     "On 2/3 Dr. King paid $5.50 at 10:30, 5 km from St. Mary; 1,234 dogs (IV) won 3-5. Call 555-0142 ... 😀 ok?! " * 2
 )
+MANY_READINGS = "in 1984 or 2/3, 3-5 and 10:30, 8.11 of 101 St. IV 7 in a 12B BBC No. May 5, 555-0142 "
 CORE_DIM = 24
 
 
@@ -53,14 +56,14 @@ def logits_of(model: Normalizer, text: str, pieces: list[str], states: Tensor) -
 
 def whole(model: Normalizer, pieces: list[str], states: Tensor) -> str:
     text = "".join(pieces)
-    labels = [LABELS[at] for at in logits_of(model, text, pieces, states).argmax(-1)]
-    return say(split(text), labels, "en")
+    tokens = split(text)
+    return say(tokens, labels_of(tokens, logits_of(model, text, pieces, states)), "en")
 
 
 def streamed(model: Normalizer, pieces: list[str], states: Tensor) -> str:
     stream = model.start("en")
     said = [stream.push(piece, state if model.core_dim else None) for piece, state in zip(pieces, states, strict=True)]
-    return "".join(said) + stream.flush()
+    return joined([*chain.from_iterable(said), *stream.flush()])
 
 
 @pytest.mark.parametrize("core_dim", [CORE_DIM, 0])
@@ -75,18 +78,19 @@ def test_a_text_in_pieces_is_said_as_the_whole(core_dim, seed):
 
 @pytest.mark.parametrize("broken", ["a state late", "no memory", "no right context"])
 def test_one_broken_thing_is_heard(broken, monkeypatch):
-    model, pieces = small(), in_pieces(TEXT, 1)
-    states = states_for(pieces)
-    right = whole(model, pieces, states)
+    model = small()
+    texts = [in_pieces(MANY_READINGS[at:] + MANY_READINGS[:at], at) for at in range(0, len(MANY_READINGS), 7)]
+    states = [states_for(pieces) for pieces in texts]
+    right = [whole(model, *one) for one in zip(texts, states, strict=True)]
     if broken == "a state late":
-        states = states.roll(1, 0)
+        states = [one.roll(1, 0) for one in states]
     elif broken == "no memory":
         step = model.step
         monkeypatch.setattr(model, "step", lambda w, s, o, p, memory: (step(w, s, o, p, memory)[0], memory))
     else:
         step = model.step
         monkeypatch.setattr(model, "step", lambda w, *rest: step(torch.cat([w[:1], 0 * w[1:]]), *rest))
-    assert streamed(model, pieces, states) != right
+    assert [streamed(model, *one) for one in zip(texts, states, strict=True)] != right
 
 
 @pytest.mark.parametrize("core_dim", [CORE_DIM, 0])
@@ -173,7 +177,7 @@ def test_what_a_stream_keeps_does_not_grow():
 def test_hostile_text(text):
     model = small()
     stream = model.start("en")
-    said = "".join(stream.push(sign, torch.zeros(CORE_DIM)) for sign in text) + stream.flush()
+    said = joined([*chain.from_iterable(stream.push(sign, torch.zeros(CORE_DIM)) for sign in text), *stream.flush()])
     said.encode("utf-8")
 
 
@@ -190,18 +194,37 @@ def test_other_languages_are_said_by_rules():
     stream = small().start("de")
     assert isinstance(stream, RuleStream)
     said = stream.push("Um 10:30 gehen ", torch.zeros(CORE_DIM)) + stream.push("wir 5 km") + stream.flush()
-    assert said == spoken_form("Um 10:30 gehen wir 5 km", "de")
+    assert joined(said) == spoken_form("Um 10:30 gehen wir 5 km", "de")
     with pytest.raises(ValueError, match="klingon"):
         small().start("klingon")
 
 
-def test_words_come_before_the_text_has_ended():
-    model = small()
-    torch.nn.init.zeros_(model.head.weight)
-    with torch.no_grad():
-        model.head.bias.zero_()
-        model.head.bias[LABELS.index("verbatim")] = 9.0
-    stream = model.start("en")
-    said = [stream.push(f"{word} ", torch.zeros(CORE_DIM)) for word in "one two three four five six".split()]
-    assert "one" in "".join(said[:5])
-    assert "".join(said) + stream.flush() == "one two three four five six"
+def test_what_has_one_reading_is_said_when_the_next_word_begins():
+    stream = small().start("en")
+    words = "In Paris, it's very (nearly) always so".split()
+    said = [joined(stream.push(f" {word}", torch.zeros(CORE_DIM))) for word in words]
+    assert said == ["", "In", " Paris,", " it's", "", " very (nearly)", " always"]
+    assert joined(stream.flush()) == " so"
+
+
+def test_what_has_several_readings_waits_for_three_tokens():
+    stream = small().start("en")
+    pieces = ["My", " St", ". Ives", " is", " not", " one"]
+    said = [joined(stream.push(piece, torch.zeros(CORE_DIM))) for piece in pieces]
+    assert said[:4] == ["", "My", "", ""] and said[4] in (" Saint Ives is", " Street Ives is")
+    assert said[5] == " not"
+
+
+def test_every_reading_of_a_span_can_be_picked():
+    """The tagger decides by the logit of the span's first token, among the readings that fit."""
+    tokens = split("On 2/3 and 23 in less May 5 came No. 12B")
+    for wanted, said in (
+        ("date", "On February third and twenty three in less May five came number twelve billion"),
+        ("cardinal", "On two thirds and twenty three in less May five came number twelve B"),
+        ("measure", "On two thirds and twenty three inches less May five came number twelve billion"),
+        ("ordinal", "On two thirds and twenty three in less May fifth came number twelve billion"),
+        ("verbatim", "On two thirds and twenty three in less May five came No. twelve billion"),
+    ):
+        logits = torch.zeros(len(tokens), len(LABELS))
+        logits[:, LABELS.index(wanted)] = 1.0
+        assert say(tokens, labels_of(tokens, logits), "en") == said

@@ -9,6 +9,7 @@ from tts import rules, spoken_numbers
 from tts.rule_stream import RuleStream
 from tts.rules import LABELS, RULES, say, spoken_form
 from tts.spoken_numbers import LANGUAGES
+from tts.spoken_text import joined
 from tts.written_tokens import Splitter, split
 
 ENGLISH = [
@@ -30,6 +31,7 @@ ENGLISH = [
     ("call 555-0142", "call five five five, zero one four two"),
     ("Dr. King, 5 Main St., near St. Mary", "Doctor King, five Main Street, near Saint Mary"),
     ("Prof. Lee vs. Mr. Hill, etc.", "professor Lee versus mister Hill, et cetera"),
+    ("23 in a box, 23 in long, 5 in.", "twenty three in a box, twenty three inches long, five inches."),
     ("a & b = c", "a and b equals c"),
     ("see www.nano.org or a.b@c.com", "see W W W dot nano dot org or a dot b at c dot com"),
     ("version 3.10.2", "version three point ten point two"),
@@ -220,17 +222,33 @@ def test_pieces_are_said_as_the_whole(language, text):
         stream, said, place = RuleStream(language), "", 0
         while place < len(text):
             step = rng.randint(1, 6)
-            said += stream.push(text[place : place + step])
+            said += joined(stream.push(text[place : place + step]))
             place += step
-        assert said + stream.flush() == spoken_form(text, language)
+        assert said + joined(stream.flush()) == spoken_form(text, language)
 
 
 def test_a_word_is_said_before_the_text_has_ended():
     stream = RuleStream("en")
     assert (
-        stream.push("Hello there my ") + stream.push("friend of 5")
+        joined(stream.push("Hello there my ") + stream.push("friend of 5"))
         == "Hello there my friend"[: len("Hello there my")] + " friend"
     )
+
+
+def test_pieces_know_their_ends_and_what_follows():
+    stream = RuleStream("en")
+    pieces = stream.push("Of 5% it's Dr. King, éh") + stream.flush()
+    assert pieces == [
+        ("Of", 2, ""),
+        (" five percent", 5, "i"),
+        (" it", 8, ""),
+        ("'", 9, ""),
+        ("s", 10, "D"),
+        (" Doctor", 14, "K"),
+        (" King", 19, ""),
+        (",", 20, "é"),
+        (" éh", 23, ""),
+    ]
 
 
 def test_a_rule_lost_is_missed(monkeypatch):

@@ -3,12 +3,8 @@
 All three see the same sentences in the same order for the same number of steps; only what they may look at
 differs. The shipped core's states of the sentences are computed once and kept in the run's folder. Needs
 nothing of the run: the core is the shipped one, which never changes.
-
-    python -m multimodal.nano.stages.normalizer --run runs/nano     # ships the tagger that the run has trained
 """
 
-import argparse
-import json
 import random
 from dataclasses import dataclass
 from functools import cache
@@ -17,22 +13,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 import multimodal
-from tts.normalizer import Normalizer, owners_of, token_ids
+from tts.normalizer import Normalizer, labels_of, owners_of, token_ids
 from tts.rules import LABELS, say
 
 from ...core_states import CoreStates
 from ...training.loop import Schedule, write_atomically
-from ..voice.shipped_normalizer import CONFIG_FILE, PREFIX, WEIGHTS, WEIGHTS_FILE
-from ..voice.written_forms import NUM_TRAINED, Sentence, sentence
+from ..voice.written_forms import NUM_TRAINED, Sentence, mark, sentence
 
 SENTENCES_A_STEP = 64
-STEPS = 900  # about once through the sentences; they come from so few frames that a second time adds nothing
+STEPS = 750  # once through the sentences; they come from so few frames that a second time adds nothing
 CORE_DIM = 192
 # Without what is dropped, the taggers know every frame of training by heart after 500 steps.
 _DROPPED = {"dropout": 0.3, "word_dropout": 0.3}
@@ -113,9 +107,9 @@ def said(model: Normalizer, sentences: list[Sentence], rows: list[Encoded]) -> l
     told = []
     for at in range(0, len(rows), 200):
         batch = collated(rows[at : at + 200])
-        for one, labels in zip(sentences[at : at + 200], tagged(model, batch).argmax(-1), strict=True):
+        for one, logits in zip(sentences[at : at + 200], tagged(model, batch), strict=True):
             tokens = one.tokens
-            told.append(say(tokens, [LABELS[label] for label in labels[: len(tokens)]], "en"))
+            told.append(say(tokens, labels_of(tokens, logits[: len(tokens)]), "en"))
     return told
 
 
@@ -124,7 +118,7 @@ def encoded(run: Path, held_out: bool, count: int) -> list[Encoded]:
     """The first sentences of a set; the core's states are read from the run's folder, or computed and kept there."""
     rows: list[Encoded] = []
     for first in range(0, count, _CHUNK):
-        path = run / "voice-normalizer-states" / f"{'held-out' if held_out else 'trained'}-{first}.safetensors"
+        path = run / "voice-normalizer-states" / f"{mark(held_out)}-{first}.safetensors"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(_encode([sentence(at, held_out) for at in range(first, first + _CHUNK)]), path)
@@ -186,18 +180,3 @@ def _rows(stored: dict[str, Tensor]) -> list[Encoded]:
 def _shipped() -> tuple[CoreStates, PreTrainedTokenizerBase]:
     assistant = multimodal.load("nano")
     return CoreStates(assistant.model, assistant.processor), assistant.processor.tokenizer
-
-
-def ship(run: Path, folder: Path = WEIGHTS) -> None:
-    """Write the tagger that a run has trained, in float16, and its sizes."""
-    name, config = next(iter(VARIANTS.items()))
-    trained = load_file(run / name / "final.safetensors")
-    weights = {PREFIX + name: value.half() for name, value in trained.items()}
-    write_atomically(weights, folder / WEIGHTS_FILE, {"format": "pt"})
-    (folder / CONFIG_FILE).write_text(json.dumps({**config, "labels": list(LABELS)}, indent=1) + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--run", type=Path, required=True, help="the folder of the trained stages")
-    ship(parser.parse_args().run)
