@@ -88,4 +88,6 @@ def _index(video: av.VideoStream, packets: list[tuple[int, int, bool, bool]]) ->
     shown = np.flatnonzero(is_shown)
     shown = shown[np.argsort(times[shown], kind="stable")]
     size = video.codec_context.height, video.codec_context.width
+    if not all(size):
+        raise ValueError("frames without a size")
     return Index(times, durations, is_key, shown, float(video.time_base), size, video.codec_context.name)

@@ -97,8 +97,9 @@ def read_sound(path: str, sample_rate: int, max_duration_s: float) -> np.ndarray
             raise ValueError("no sound track")
         resampler = av.AudioResampler("flt", "mono", sample_rate)
         for frame in chain(source.decode(audio=0), [None]):  # None: what the resampler has not yet let go of
-            pieces += [piece.to_ndarray().reshape(-1) for piece in resampler.resample(frame)]
-            samples = sum(map(len, pieces[-1:]), samples)
+            for piece in resampler.resample(frame):
+                pieces.append(piece.to_ndarray().reshape(-1))
+                samples += piece.samples
             if samples > most:
                 raise ValueError(f"a sound track of more than {max_duration_s:g} s")
     if not samples:
