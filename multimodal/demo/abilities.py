@@ -11,7 +11,7 @@ SUFFIXES = {
     "sound": (".wav", ".flac", ".ogg", ".opus", ".mp3"),
 }
 _ABOUT_NANO = (
-    "Nano can tell colour, shape, count, size and place of simple drawn things, and read short printed words",
+    ["tell colour, shape, count, size and place of simple drawn things", "read short printed words"],
     "Nano knows nothing of photographs or of the world at large: a few million weights that ship with the package.",
 )
 
@@ -58,10 +58,11 @@ class Abilities:
         if name == "nano":
             more = [
                 "tell what moves in a clip" * self.clip,
-                "hear those questions asked aloud, and dates and numbers in 34 languages" * self.sound,
+                "hear those questions, and dates and numbers in 34 languages" * self.sound,
                 "speak its answers" * self.voice,
             ]
-            return ", ".join([_ABOUT_NANO[0], *filter(None, more)]) + ".", _ABOUT_NANO[1]
+            *most, last = [*_ABOUT_NANO[0], *filter(None, more)]
+            return f"Nano can {', '.join(most)} and {last}.", _ABOUT_NANO[1]
         takes = ", ".join(["text", *(f"{kind}s" for kind in self.kinds)])
         lacks = [f"{kind}s" for kind in SUFFIXES if kind not in self.kinds] + ["a voice"] * (not self.voice)
         cannot = f"It has no part for {', '.join(lacks)}. " if lacks else ""

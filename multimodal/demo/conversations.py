@@ -3,24 +3,42 @@
 import os
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from adapters.media import MediaError
 
 from ..assistant import Assistant, Event
+from ..transcription import transcribe
 from ..voice import Speech
 from .abilities import Abilities
 from .witness import Seen, witness
 
+if TYPE_CHECKING:
+    from speech.audio import Sound
+
 ANSWER, TRANSCRIBE, TRANSLATE = "Answer", "Write down what is said", "Translate what is said"
 MAX_FILES = 8  # with a question (our choice)
+MAX_SOUND_S = 900.0  # of one sound: others wait while it is heard (our choice)
+SOUND_DEADLINE_S = 30.0  # for decoding one
 MAX_NEW_TOKENS = 512
 MAX_CONVERSATIONS = 64  # each holds its keys and values; beyond, the one longest unused ends
 MAX_IDLE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a visitor asks about files; `language`: of the text wanted, and of the voice that says it."""
+
+    text: str
+    files: Sequence[str] = ()
+    task: str = ANSWER
+    language: str = "English"
+    speak: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,36 +52,46 @@ class Progress:
 
 
 class Conversation:
-    """One chat; `files` are the uploads it was shown. Its methods, `stop` apart, are called one at a time."""
+    """One chat; `files` are the uploads it was shown. `turn` is called for one question at a time."""
 
     def __init__(self, assistant: Assistant):
         self._assistant, self._abilities = assistant, Abilities.of(assistant)
         self._chat = assistant.chat()
         self._stopped = threading.Event()
         self.files: set[str] = set()
+        self.waiting: deque[Question] = deque()  # asked and not yet answered
         self.shown: list[dict] = []  # what the page shows of it, in gradio's format
-        self.turns = 0
+        self.panel: str | None = None  # and under the hood, as HTML
         self.used_s = time.monotonic()
 
+    def ask(self, question: Question) -> None:
+        """Put a question down, to be answered when those before it are; a stop before it does not count."""
+        self._stopped.clear()
+        self.waiting.append(question)
+
     def stop(self) -> None:
-        """The answer in progress, if any, ends after its next piece, and the part written stays."""
+        """The answer in progress, or the one waited for, ends after its next piece, and the part written stays."""
         self._stopped.set()
 
-    def turn(
-        self, question: str, files: Sequence[str], task: str = ANSWER, language: str = "English", speak: bool = False
-    ) -> Iterator[Progress]:
+    @property
+    def stopped(self) -> bool:
+        """Whether the last question was stopped."""
+        return self._stopped.is_set()
+
+    def turn(self, question: Question) -> Iterator[Progress]:
         """The answer to a question about files, or what is said in them, piece by piece.
 
         Raises ValueError, in words for a visitor, for what cannot be used.
         """
-        self._stopped.clear()
-        self.turns += 1
-        media = self._sorted(files)
+        if self.stopped:
+            return
+        files = self._sorted(question.files)
         with plain_names():
-            if task in (TRANSCRIBE, TRANSLATE):
-                yield from self._written_down(media["sound"], task, language)
+            media: dict[str, list[Any]] = files | {"sound": [_heard(path) for path in files["sound"]]}
+            if question.task in (TRANSCRIBE, TRANSLATE):
+                yield from self._written_down(question, media["sound"])
             else:
-                yield from self._answer(question, media, speak)
+                yield from self._answer(question, media)
 
     def _sorted(self, files: Sequence[str]) -> dict[str, list[str]]:
         if len(files) > MAX_FILES:
@@ -73,12 +101,13 @@ class Conversation:
             media[self._abilities.kind_of(path)].append(path)
         return media
 
-    def _answer(self, question: str, media: dict[str, list[str]], speak: bool) -> Iterator[Progress]:
+    def _answer(self, question: Question, media: dict[str, list[Any]]) -> Iterator[Progress]:
         given = dict(image=media["picture"] or None, video=media["clip"] or None, audio=media["sound"] or None)
-        aloud = dict(speak=True) if speak and self._abilities.voice else {}
+        speak = question.speak and self._abilities.voice
+        aloud = dict(speak=True, language=question.language) if speak else {}
         started, first_text_s, first_sound_s, pieces, text = time.perf_counter(), 0.0, 0.0, 0, ""
         events: Iterator[Event] = self._chat.stream(
-            question.strip() or None, max_new_tokens=MAX_NEW_TOKENS, **given, **aloud
+            question.text.strip() or None, max_new_tokens=MAX_NEW_TOKENS, **given, **aloud
         )
         answer = None
         with closing(events):  # one who stops leaves the part that he read in the history
@@ -91,7 +120,7 @@ class Conversation:
                     first_sound_s = first_sound_s or time.perf_counter() - started
                 if event.text or event.audio:
                     yield Progress(text, event.audio)
-                if self._stopped.is_set():
+                if self.stopped:
                     break
         facts = {"new tokens": answer.new_tokens if answer else pieces}
         if answer:
@@ -101,21 +130,51 @@ class Conversation:
         facts["whole answer, s"] = time.perf_counter() - started
         yield Progress(text, facts=facts, seen=witness(self._assistant, media))
 
-    def _written_down(self, sounds: list[str], task: str, language: str) -> Iterator[Progress]:
+    def _written_down(self, question: Question, sounds: list["Sound"]) -> Iterator[Progress]:
         if not sounds:
             raise ValueError("found no sound; accepted: a recording or a sound file to write down")
-        started, texts = time.perf_counter(), []
-        for sound in sounds:
-            if self._stopped.is_set():
+        started, first_text_s, first_sound_s, text = time.perf_counter(), 0.0, 0.0, ""
+        for text in self._texts(question, sounds):
+            first_text_s = first_text_s or time.perf_counter() - started
+            yield Progress(text)
+            if self.stopped:
                 break
-            if task == TRANSLATE:
-                texts.append(self._assistant.translate(sound, into=language))
-            else:
-                texts.append(self._assistant.transcribe(sound, language=language))
-            yield Progress("\n\n".join(texts))
-        facts = {"whole answer, s": time.perf_counter() - started}
+        if question.speak and self._abilities.voice and text and not self.stopped:
+            for [piece] in self._assistant.speak_pieces([text], question.language):
+                if piece is not None:
+                    first_sound_s = first_sound_s or time.perf_counter() - started
+                    yield Progress(text, piece)
+                if self.stopped:
+                    break
+        facts = {"first text, s": first_text_s} | ({"first sound, s": first_sound_s} if first_sound_s else {})
+        facts["whole answer, s"] = time.perf_counter() - started
         seen = witness(self._assistant, {"picture": [], "clip": [], "sound": sounds})
-        yield Progress("\n\n".join(texts), facts=facts, seen=seen)
+        yield Progress(text, facts=facts, seen=seen)
+
+    def _texts(self, question: Question, sounds: list["Sound"]) -> Iterator[str]:
+        """What is said in all sounds so far, sound by sound, and in a long one piece by piece."""
+        from speech.segments import cut_at_pauses
+
+        texts: list[str] = []
+        for sound in sounds:
+            texts.append("")
+            pieces = ((piece.samples, piece.sample_rate) for piece in cut_at_pauses(sound))
+            for segments in transcribe(
+                self._assistant.model,
+                self._assistant.processor,
+                pieces,
+                question.language,
+                translate=question.task == TRANSLATE,
+            ):
+                texts[-1] = " ".join([texts[-1], *(segment.text for segment in segments)]).strip()
+                yield "\n\n".join(texts)
+
+
+def _heard(path: str) -> "Sound":
+    """A sound of a size that the page takes, opened once for the model and for the visitor's eyes."""
+    from speech.audio import SoundLimits, open_sound  # not needed for text and pictures, and a second to import
+
+    return open_sound(path, limits=SoundLimits(max_seconds=MAX_SOUND_S, deadline_s=SOUND_DEADLINE_S))
 
 
 class Conversations:

@@ -16,10 +16,12 @@ from ..assistant import Assistant
 from ..languages import LANGUAGES
 from ..voice import Speech
 from .abilities import SUFFIXES, Abilities
-from .conversations import ANSWER, TRANSCRIBE, TRANSLATE, Conversation, Conversations
+from .conversations import ANSWER, TRANSCRIBE, TRANSLATE, Conversation, Conversations, Question
 from .examples import Example, examples
 from .panel import EMPTY, panel_html
+from .witness import witness
 
+_UNANSWERED = "**That was not answered.** Too many are asking, or something went wrong on the server; please ask again."
 MAX_WAITING = 64  # questions in the queue; one more is told that it is full
 REDRAW_S = 0.05  # text is drawn no more often: a browser that lags behind would not show it sooner (our choice)
 STATIC = Path(__file__).with_name("static")
@@ -36,6 +38,10 @@ _TURN_LIGHT = """
 element.querySelector("button").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
 _HEAR = "watch('value', () => window.speakAnswer(props.value));"
+# The two buttons of the question's field, of which CSS shows one. Updates from here would do the same, but of each
+# gradio keeps a copy of the whole component for as long as the session lasts.
+_TURN_BUTTONS = "watch('value', () => document.body.classList.toggle('answering', Boolean(props.value)));"
+_NOTHING = {"text": "", "files": []}
 
 
 @dataclass
@@ -64,7 +70,7 @@ class Page:
     """
 
     def __init__(self, assistant: Assistant, name: str, cache: Path):
-        self.abilities, self.cache = Abilities.of(assistant), cache
+        self.assistant, self.abilities, self.cache = assistant, Abilities.of(assistant), cache
         self.conversations = Conversations(lambda: Conversation(assistant))
         self.examples = examples(self.abilities)
         # uploads that were never sent with a question go after an hour; the others with their conversation
@@ -97,17 +103,18 @@ class Page:
         self.chat = gr.Chatbot(
             label="Conversation",
             show_label=False,
-            height="min(58vh, 560px)",
+            height="min(52vh, 560px)",
             elem_id="chat",
-            placeholder=f"**{self._invitation()}**",
-            examples=[_card(example) for example in self.examples],
+            placeholder="**Try one of these, or ask something of your own**",
+            examples=[self._card(example) for example in self.examples],
             feedback_options=None,
             buttons=["copy"],
             allow_tags=False,
         )
         spoken = '<div id="spoken"><span>Spoken answer</span><audio controls aria-label="Spoken answer"></audio></div>'
-        gr.HTML(spoken, visible=self.abilities.voice)
+        gr.HTML(spoken, visible=self.abilities.voice, elem_id="reply")
         self.sound = gr.HTML(visible="hidden", html_template="", js_on_load=_HEAR)
+        self.answering = gr.HTML(visible="hidden", html_template="", js_on_load=_TURN_BUTTONS)
         self.box = gr.MultimodalTextbox(
             label="Your question",
             show_label=False,
@@ -117,35 +124,52 @@ class Page:
             file_count="multiple",
             elem_id="box",
             max_plain_text_length=20_000,
+            stop_btn=True,
         )
         with gr.Row(elem_id="controls"):
-            hears = self.abilities.sound
+            hears, speaks = self.abilities.sound, self.abilities.voice
             tasks = [ANSWER, TRANSCRIBE, TRANSLATE]
             self.task = gr.Dropdown(tasks, value=ANSWER, label="Task", visible=hears, filterable=False)
             names = [language.name for language in LANGUAGES]
-            self.language = gr.Dropdown(names, value="English", label="Language of the text", visible=hears)
-            self.speak = gr.Checkbox(label="Speak the answer", visible=self.abilities.voice)
+            self.language = gr.Dropdown(names, value="English", label="Language of the answer", visible=hears or speaks)
+            self.speak = gr.Checkbox(label="Speak the answer", visible=speaks)
             self.new = gr.Button("New conversation", elem_id="new", size="md")
 
+    def _card(self, example: Example) -> dict:
+        """An example as gradio shows it: with its picture, or a frame of its clip."""
+        card = {"text": example.question or example.title, "display_text": example.title or example.question}
+        pictures = [path for path in example.files if self.abilities.kind_of(path) == "picture"]
+        clips = [path for path in example.files if self.abilities.kind_of(path) == "clip"]
+        if clips:
+            frames = witness(self.assistant, {"picture": [], "clip": clips, "sound": []}).frames
+            pictures.append(str(self.cache / f"{Path(clips[0]).stem}.png"))
+            frames[-1].image.save(pictures[-1])
+        return card | ({"icon": pictures[0]} if pictures else {})
+
     def _invitation(self) -> str:
-        kinds = [f"{kind}s" for kind in self.abilities.kinds]
-        dropped = f", drop {' and '.join(filter(None, [', '.join(kinds[:-1]), kinds[-1]]))}" if kinds else ""
-        spoken = " or speak" if self.abilities.sound else ""
-        return f"Ask a question{dropped}{spoken}"
+        """What the question's field takes, short enough for a phone."""
+        ways = ["Ask", *["drop files"] * bool(self.abilities.kinds), *["speak"] * self.abilities.sound]
+        return " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
 
     # What happens on it.
 
     def _events(self) -> None:
-        shown, private = [self.chat, self.box, self.sound, self.panel], dict(api_visibility="private")
+        at_once = dict(queue=False, show_progress="hidden")
+        private = dict(api_visibility="private")
         how = [self.task, self.language, self.speak]
         limit = dict(concurrency_id="answers", concurrency_limit=1)  # one after the other: first come, first served
-        asked = self.box.submit(self._on_submit, [self.box, *how], shown, trigger_mode="once", **limit, **private)
-        chosen = self.chat.example_select(self._on_example, how, shown, trigger_mode="once", **limit, **private)
-        # whatever became of the answer, the next question can be asked
+        taken = [self.box, self.answering, self.chat]  # what is seen last comes last
+        asked = self.box.submit(self._on_ask, [self.box, *how], taken, trigger_mode="once", **at_once, **private)
+        chosen = self.chat.example_select(self._on_example, how, taken, trigger_mode="once", **at_once, **private)
+        answered = []
         for event in (asked, chosen):
-            event.then(_ready, None, self.box, queue=False, show_progress="hidden", **private)
-        self.box.stop(self._on_stop, None, None, queue=False, show_progress="hidden", **private)
-        self.new.click(self._on_new, None, shown, queue=False, cancels=[asked, chosen], api_name="new")
+            answer = event.then(self._on_answer, None, [self.chat, self.sound, self.panel], **limit, **private)
+            answer.success(None, None, self.answering, js="() => false", **private)
+            answer.failure(self._on_failure, None, [self.answering, self.chat], **at_once, **private)
+            answered.append(answer)
+        self.box.stop(self._on_stop, None, None, **at_once, **private)
+        everything = [self.sound, self.panel, *taken]
+        self.new.click(self._on_new, None, everything, queue=False, cancels=answered, api_name="new")
         self.blocks.unload(self._on_leave)
         text, sound, facts = (
             gr.Textbox(visible=False, label="The answer so far"),
@@ -155,56 +179,77 @@ class Page:
         ask = gr.Button(visible=False)
         ask.click(self._on_api, [self.box, *how], [text, sound, facts], api_name="ask", **limit)
 
-    def _on_submit(self, message: dict, task: str, language: str, speak: bool, request: gr.Request) -> Iterator[tuple]:
+    def _on_ask(self, message: dict, task: str, language: str, speak: bool, request: gr.Request) -> tuple:
+        """The question is in the conversation, and the field empty, however long the answer has to wait."""
         conversation = self.conversations.of(request.session_hash)
         conversation.files.update(set(message["files"]) - self._kept)
-        yield from self._turn(conversation, message["text"], message["files"], task, language, speak)
+        return self._asked(conversation, Question(message["text"], message["files"], task, language, speak))
 
-    def _on_example(
-        self, task: str, language: str, speak: bool, event: gr.SelectData, request: gr.Request
-    ) -> Iterator[tuple]:
+    def _on_example(self, task: str, language: str, speak: bool, event: gr.SelectData, request: gr.Request) -> tuple:
         index = event.index if isinstance(event.index, int) else event.index[0]
         example = self.examples[index]
         conversation = self.conversations.of(request.session_hash)
-        yield from self._turn(conversation, example.question, example.files, ANSWER, language, speak)
+        return self._asked(conversation, Question(example.question, example.files, ANSWER, language, speak))
 
-    def _turn(self, conversation: Conversation, question: str, files, task: str, language: str, speak: bool):
-        """The page's outputs, step by step: conversation, question box, sound, panel."""
-        shown = conversation.shown
-        asked = [{"path": path, "alt_text": Path(path).name} for path in files]
-        if task != ANSWER and any(path.lower().endswith(SUFFIXES["sound"]) for path in files):
-            asked.append(f"{task} ({language})")
-        elif question.strip():
-            asked.append(plain(question))
-        if asked:
-            shown.append({"role": "user", "content": asked})
-        yield list(shown), _busy(), None, gr.skip()
-        answer, spoken, drawn_s = {"role": "assistant", "content": ""}, SpokenSoFar(), 0.0
-        shown.append(answer)
+    def _asked(self, conversation: Conversation, question: Question) -> tuple[dict, bool, list[dict]]:
+        """The page's question's field, its buttons and the conversation, with a question that is put down."""
+        content = [{"path": path, "alt_text": Path(path).name} for path in question.files]
+        if question.task != ANSWER and any(path.lower().endswith(SUFFIXES["sound"]) for path in question.files):
+            content.append(f"{question.task} ({question.language})")
+        elif question.text.strip():
+            content.append(plain(question.text))
+        if not content:  # a key pressed for nothing
+            return _NOTHING, False, list(conversation.shown)
+        conversation.shown.append({"role": "user", "content": content})
+        conversation.ask(question)
+        return _NOTHING, True, list(conversation.shown)
+
+    def _on_answer(self, request: gr.Request) -> Iterator[tuple[list[dict], dict | None, str]]:
+        """The page's conversation, sound and panel, step by step."""
+        conversation = self.conversations.of(request.session_hash)
+        shown, panel = conversation.shown, conversation.panel or EMPTY
+        if not conversation.waiting:  # forgotten with its conversation
+            yield list(shown), None, panel
+            return
+        question, spoken, drawn_s, text = conversation.waiting.popleft(), SpokenSoFar(), 0.0, ""
+        shown.append(answer := {"role": "assistant", "content": ""})
+        yield list(shown), None, panel
         try:
-            for progress in conversation.turn(question, files, task, language, speak):
+            for progress in conversation.turn(question):
                 if progress.sound is None and progress.facts is None and time.monotonic() - drawn_s < REDRAW_S:
                     continue
-                drawn_s = time.monotonic()
-                answer["content"] = progress.text or ("…" if progress.facts is None else "(no words)")
+                drawn_s, text = time.monotonic(), progress.text
                 if progress.sound is not None:
                     spoken.add(progress.sound)
-                spoken.done = progress.facts is not None
-                panel = gr.skip() if progress.facts is None else panel_html(progress)
-                yield list(shown), gr.skip(), _sound(spoken), panel
+                if progress.facts is not None:
+                    spoken.done, conversation.panel = True, panel_html(progress)
+                answer["content"] = text or "…"
+                yield list(shown), _sound(spoken), conversation.panel or EMPTY
+            answer["content"] = text or ("(stopped)" if conversation.stopped else "(no words)")
         except ValueError as error:
-            answer["content"] = _failed(error)
-            yield list(shown), gr.skip(), None, gr.skip()
+            answer["content"] = "\n\n".join(filter(None, [text, _failed(error)]))
+        yield list(shown), _sound(spoken), conversation.panel or EMPTY
+
+    def _on_failure(self, request: gr.Request) -> tuple[bool, list[dict]]:
+        """The queue is full, or what nobody foresaw: the log has it, and the visitor a message."""
+        conversation = self.conversations.of(request.session_hash)
+        conversation.waiting.clear()
+        if conversation.shown[-1:] and conversation.shown[-1]["role"] == "assistant":
+            conversation.shown.pop()
+        conversation.shown.append({"role": "assistant", "content": _UNANSWERED})
+        return False, list(conversation.shown)
 
     def _on_stop(self, request: gr.Request) -> None:
         self.conversations.stop(request.session_hash)
 
     def _on_new(self, request: gr.Request) -> tuple:
         self.conversations.end(request.session_hash)
-        return [], gr.update(value={"text": "", "files": []}, submit_btn=True, stop_btn=False), None, EMPTY
+        return None, EMPTY, _NOTHING, False, []
 
     def _on_leave(self, request: gr.Request) -> None:
+        """Neither our conversation nor what gradio holds of it outlives the visit."""
         self.conversations.end(request.session_hash)
+        self.blocks.state_holder.session_data.pop(request.session_hash, None)
 
     def _on_api(
         self, message: dict, task: str, language: str, speak: bool, request: gr.Request
@@ -214,7 +259,7 @@ class Page:
         conversation.files.update(set(message["files"]) - self._kept)
         sounds = []
         try:
-            for progress in conversation.turn(message["text"], message["files"], task, language, speak):
+            for progress in conversation.turn(Question(message["text"], message["files"], task, language, speak)):
                 sounds += [progress.sound] if progress.sound is not None else []
                 path = self._saved(conversation, sounds) if progress.facts and sounds else None
                 yield progress.text, path, progress.facts
@@ -230,23 +275,9 @@ class Page:
         return str(path)
 
 
-def _card(example: Example) -> dict:
-    card = {"text": example.question or example.title, "display_text": example.title or example.question}
-    pictures = [path for path in example.files if path.endswith((".png", ".jpg"))]
-    return card | ({"icon": pictures[0]} if pictures else {})
-
-
-def _busy() -> dict:
-    return gr.update(value={"text": "", "files": []}, submit_btn=False, stop_btn=True)
-
-
-def _ready() -> dict:
-    return gr.update(submit_btn=True, stop_btn=False)
-
-
 def _sound(spoken: SpokenSoFar) -> dict | None:
     if not spoken.chunks:
-        return gr.skip()
+        return None
     return {"turn": spoken.turn, "rate_hz": spoken.rate_hz, "chunks": list(spoken.chunks), "done": spoken.done}
 
 

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from ..assistant import Assistant
+from .conversations import MAX_CONVERSATIONS
 
 MAX_UPLOAD = "64mb"  # of one file (our choice)
-MAX_SESSIONS = 256  # whose pages the server remembers
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def opened_page(
         quiet=True,
         show_error=False,
         max_file_size=MAX_UPLOAD,
-        state_session_capacity=MAX_SESSIONS,
+        state_session_capacity=MAX_CONVERSATIONS,
         enable_monitoring=False,
         run_history=False,
         ssr_mode=False,

@@ -2,15 +2,22 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from PIL import Image
 from torch import Tensor
 
+from vision.tiles import arrangements
+
 from ..assistant import Assistant
 
-MAX_FRAMES = 16  # shown, evenly spread over a clip; a model may take more
+if TYPE_CHECKING:
+    from speech.audio import Sound
+
+MAX_FRAMES = 16  # shown, evenly spread over the clips; a model may take more
 MAX_SECONDS = 20.0  # of a sound
 
 
@@ -32,8 +39,11 @@ class Seen:
     num_frames: int = 0
 
 
-def witness(assistant: Assistant, media: dict[str, list[str]]) -> Seen:
-    """Cut the files as the processor cuts them; it costs a second opening, after the answer is out."""
+def witness(assistant: Assistant, media: dict[str, list[Any]]) -> Seen:
+    """Cut pictures and clips (paths) as the processor cuts them, a second opening, after the answer is out.
+
+    Sounds are opened already.
+    """
     processor = assistant.processor
     shown = _picture(processor.image_mean, processor.image_std)
     tiles, frames, num_frames = [], [], 0
@@ -43,14 +53,15 @@ def witness(assistant: Assistant, media: dict[str, list[str]]) -> Seen:
         for number, of_picture in enumerate(cut["pixel_values"].split(per_picture), 1):
             names = [f"picture {number}, tile {i} of {len(of_picture)}" for i in range(1, len(of_picture) + 1)]
             tiles += [Look(shown(tile), name) for tile, name in zip(of_picture, names, strict=True)]
-    if media["clip"]:
-        cut = processor.clips(media["clip"])
-        tiles_per_frame = len(cut["frame_values"]) // len(cut["frame_times_s"])
-        firsts = cut["frame_values"][::tiles_per_frame]  # the first tile of each frame stands for it
-        taken = _spread(len(firsts), MAX_FRAMES)
-        times_s, num_frames = cut["frame_times_s"].tolist(), len(firsts)
-        frames = [Look(shown(firsts[i]), f"frame at {times_s[i]:.1f} s") for i in taken]
-    sounds = [_spectrogram(path) for path in media["sound"]]
+    for number, path in enumerate(media["clip"], 1):
+        cut = processor.clips([path])
+        rows, cols = arrangements(processor.max_tiles)[int(cut["clip_aspect_ids"]) - 1]
+        whole = rearrange(cut["frame_values"], "(f row col) c h w -> f c (row h) (col w)", row=rows, col=cols)
+        of_which = f" of clip {number}" if len(media["clip"]) > 1 else ""
+        for i in _spread(len(whole), MAX_FRAMES // len(media["clip"])):
+            frames.append(Look(shown(whole[i]), f"frame at {cut['frame_times_s'][i]:.1f} s{of_which}"))
+        num_frames += len(whole)
+    sounds = [_spectrogram(sound) for sound in media["sound"]]
     return Seen(tiles, frames, sounds, num_frames)
 
 
@@ -59,7 +70,7 @@ def _spread(number: int, most: int) -> Iterable[int]:
 
 
 def _picture(mean: list[float], std: list[float]):
-    """From a normalised tile [3, H, W] back to a picture."""
+    """From a normalised tile or frame [3, H, W] back to a picture."""
     mean, std = torch.tensor(mean)[:, None, None], torch.tensor(std)[:, None, None]
 
     def shown(tile: Tensor) -> Image.Image:
@@ -69,18 +80,16 @@ def _picture(mean: list[float], std: list[float]):
     return shown
 
 
-def _spectrogram(path: str) -> Look:
+def _spectrogram(sound: "Sound") -> Look:
     """Log-mel features of a sound's beginning, high notes on top; the scale is that of `speech.features.LogMel`."""
-    from speech.audio import open_sound  # not needed for text and pictures, and a second to import
-    from speech.features import SAMPLE_RATE, LogMel
+    from speech.features import SAMPLE_RATE, LogMel  # not needed for text and pictures, and a second to import
 
-    samples = open_sound(path, SAMPLE_RATE).samples
-    heard = samples[None, : int(MAX_SECONDS * SAMPLE_RATE)]
+    heard = sound.samples[None, : int(MAX_SECONDS * SAMPLE_RATE)]
     features, _ = LogMel()(heard, torch.tensor([heard.shape[1]]))  # [1, F, 80]
     level = ((features[0].T.flip(0) + 1.5) / 3.1).clamp(0, 1).numpy()
     night, flame, light = np.array([16, 12, 40]), np.array([222, 73, 104]), np.array([252, 243, 184])
     low, high = np.minimum(level * 2, 1)[..., None], np.maximum(level * 2 - 1, 0)[..., None]
     colours = night * (1 - low) + flame * low * (1 - high) + light * high
     image = Image.fromarray(colours.clip(0, 255).astype(np.uint8))
-    seconds = len(samples) / SAMPLE_RATE
-    return Look(image.resize((min(image.width, 640), 160)), f"spectrogram of {seconds:.1f} s, 0 to 8 kHz")
+    shown = "" if sound.seconds <= MAX_SECONDS else f"the first {MAX_SECONDS:.0f} s of "
+    return Look(image.resize((min(image.width, 640), 160)), f"spectrogram of {shown}{sound.seconds:.1f} s, 0 to 8 kHz")

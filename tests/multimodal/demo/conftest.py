@@ -6,7 +6,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 import multimodal
@@ -19,9 +21,13 @@ from ..tiny_assistant import tiny_assistant
 from ..tiny_voices import vits_folder
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
-CHROMIUM_OPTIONS = """
+SPOKEN = EXAMPLES / "question.wav"
+PATIENCE_MS = 240_000  # a condition is waited for so long: on a busy machine everything comes, but late
+# The microphone hears the spoken question once from the moment that a page listens, then silence.
+CHROMIUM_OPTIONS = f"""
 --headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
 --disable-component-update --disable-sync --use-fake-device-for-media-stream --use-fake-ui-for-media-stream
+--use-file-for-fake-audio-capture={SPOKEN}%noloop
 """.split()
 
 
@@ -40,17 +46,15 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
-def playwright():
+def context(chromium):
+    """One browser for all tests, with one cache: a page is a session of its own whatever it shares with others."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright comes with the extra dev")
     with sync_api.sync_playwright() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="session")
-def browser(playwright, chromium):
-    browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
-    yield browser
-    browser.close()
+        browser = driver.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS, timeout=PATIENCE_MS)
+        context = browser.new_context(permissions=["microphone"])
+        context.set_default_timeout(PATIENCE_MS)
+        yield context
+        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -83,19 +87,28 @@ def tiny_page(tiny) -> Iterator[str]:
 
 
 @pytest.fixture
-def visit(browser) -> Iterator[Callable]:
-    """visit(address, **of the context) -> a page of a fresh session; at the end none of them had an error."""
-    contexts, errors = [], []
+def visit(context) -> Iterator[Callable]:
+    """visit(address) -> a page of a fresh session; at the end none of them had an error."""
+    pages, errors = [], []
+    aborted = "signal is aborted without reason"  # gradio's recorder leaves it when the player of a recording goes
 
-    def open_page(address: str, **options):
-        contexts.append(browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options)))
-        page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    def open_page(address: str):
+        pages.append(page := context.new_page())
+        page.set_viewport_size({"width": 1280, "height": 860})
+        page.on("pageerror", lambda error: errors.extend({str(error)} - {aborted}))
         page.goto(address)
         page.wait_for_selector("#box textarea")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not errors
+
+
+@pytest.fixture
+def hummed(tmp_path) -> Path:
+    """A second of 300 Hz."""
+    at = np.arange(16_000) / 16_000
+    soundfile.write(tmp_path / "hummed.wav", 0.3 * np.sin(2 * np.pi * 300 * at), 16_000)
+    return tmp_path / "hummed.wav"
