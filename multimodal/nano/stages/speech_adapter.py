@@ -34,7 +34,7 @@ from ..text.corpus import REPEAT_PROMPT, TRANSLATE_PROMPT
 from ..text.phrases import say_all
 from ..text.small_talk import facts
 from ..text.tokenizer import ConversationEncoder
-from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_loss, hear, hide_bands, utterances
+from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_loss, hear, heard, hide_bands, utterances
 
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
 TRANSCRIBED_SHARE = 0.35  # of the steps, the first ones: nothing is translated; what comes of itself can be seen
@@ -155,22 +155,21 @@ class SpeechAdapterStage:
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
         """Exact answers by kind; error rates of letters and words of transcriptions, with the right tokens before."""
-        exact, told, heard = defaultdict(list), [], []
+        exact, right_texts, texts = defaultdict(list), [], []
         rng = random.Random(f"speech adapter {self.seed} held out")
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
-            told_in_step = heard(utterances(self._held_out, step))
-            tasks = [self._task(one, rng, self.translated) for one in told_in_step.utterances]
-            batch = self._collate(told_in_step, tasks)
+            told = heard(utterances(self._held_out, step))
+            tasks = [self._task(one, rng, self.translated) for one in told.utterances]
+            batch = self._collate(told, tasks)
             best = self._logits(batch)[0].argmax(-1)
-            for number, (one, task) in enumerate(zip(told_in_step.utterances, tasks, strict=True)):
+            for number, (one, task) in enumerate(zip(told.utterances, tasks, strict=True)):
                 mine = batch["answer"] == number
                 exact[task.kind].append(torch.equal(best[mine], batch["targets"][mine]))
                 if task.kind == "transcribe":
-                    texts = (self._encoder.decode(ids[mine].tolist()) for ids in (batch["targets"], best))
-                    for side, text in zip((told, heard), texts, strict=True):
-                        side.append(scored(text, one.language))
+                    for side, ids in ((right_texts, batch["targets"]), (texts, best)):
+                        side.append(scored(self._encoder.decode(ids[mine].tolist()), one.language))
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
-        return shares | {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
+        return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
 
 
 def transcription(utterance: Utterance) -> Task:

@@ -14,6 +14,7 @@ from multimodal.nano.compose import compose_nano, nano_config
 from multimodal.nano.recipe import SHARDS, export
 from multimodal.nano.speech.letters import letters, read, spelled
 from multimodal.nano.speech.utterances import scored
+from multimodal.nano.stages import speech_adapter
 from multimodal.nano.stages.core import core_config
 from multimodal.nano.stages.ears import (
     HEARINGS,
@@ -140,6 +141,13 @@ def test_at_first_the_adapter_learns_alone(stage):
     learns = {name.split(".")[0] for name, p in stage.model.named_parameters() if p.grad is not None}
     assert learns == {"speech_adapter"}
     stage.model.zero_grad()
+
+
+def test_the_stage_tells_how_much_is_right_of_what_it_never_heard(stage, monkeypatch):
+    monkeypatch.setattr(speech_adapter, "HELD_OUT_UTTERANCES", 16)
+    figures = stage.evaluate()
+    assert {"transcribe", "letter errors", "word errors"} <= set(figures)
+    assert figures["transcribe"] == 0 and figures["letter errors"] > 0.5  # it has learnt nothing yet
 
 
 def test_tasks_are_the_papers_prompts(stage):
