@@ -7,7 +7,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 ENCODERS = ("open_clip", "llama-3.2")
 SPEECH_ENCODERS = ("conformer", "whisper", "w2v-bert")
-SPEECH_ADAPTERS = ("rotary", "stacking", "transformer")
+SPEECH_ADAPTERS = ("rotary", "tokens", "stacking", "transformer")
 NUM_EXTRA_TOKENS = 8  # rows of our own embedding table, as many as the released vision models have
 
 
@@ -57,7 +57,7 @@ class VisionConfig(PreTrainedConfig):
 class SpeechConfig(PreTrainedConfig):
     """Which speech encoder and which adapter, each with its keywords, and how speech stands in a text.
 
-    `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: "rotary" for `SpeechAdapter`, "stacking" for
+    `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: "rotary" for `SpeechAdapter`, "tokens" for `adapters.token_adapter.TokenAdapter`, "stacking" for
     `StackingProjector`, "transformer" for `StackingTransformer` of `adapters.speech_adapter`; their input
     and output widths follow from the encoder and the core. `enclosed`: our two tokens stand around speech.
     `letters`: what a head on the encoder's frames names, counted from 1 (0 is CTC's blank); None: no head.
@@ -87,7 +87,7 @@ class SpeechConfig(PreTrainedConfig):
     @property
     def stride(self) -> int:
         """How many frames of the encoder make an embedding."""
-        return 2 if self.adapter == "rotary" else self.adapter_keywords["stack"]
+        return 2 if self.adapter in ("rotary", "tokens") else self.adapter_keywords["stack"]
 
 
 class VideoConfig(PreTrainedConfig):

@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from adapters.speech_adapter import SpeechAdapter, StackingProjector, StackingTransformer
+from adapters.token_adapter import TokenAdapter
 
 from .config import SpeechConfig
 
 if TYPE_CHECKING:
     from speech.encoders import SpeechEncoder
 
-_ADAPTERS = {"rotary": SpeechAdapter, "stacking": StackingProjector, "transformer": StackingTransformer}
+_ADAPTERS = {
+    "rotary": SpeechAdapter,
+    "tokens": TokenAdapter,
+    "stacking": StackingProjector,
+    "transformer": StackingTransformer,
+}
 
 
 def build_ears(config: SpeechConfig, out_dim: int) -> tuple["SpeechEncoder", nn.Module]:

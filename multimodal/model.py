@@ -18,6 +18,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from adapters.gates import TanhGate
+from adapters.token_adapter import TokenAdapter
 from video.encoder import VideoEncoder
 from vision.encoder import PictureEncoder
 from vision.llama_tower import LlamaVisionTower
@@ -237,7 +238,11 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         self.load_now()
         clips = [samples[:length] for samples, length in zip(speech_samples, speech_lengths.tolist(), strict=True)]
         prepared = self.speech.prepare(clips)
-        x, keep = self.speech_adapter(self.speech(**{name: value.to(self.device) for name, value in prepared.items()}))
+        frames = self.speech(**{name: value.to(self.device) for name, value in prepared.items()})
+        if isinstance(self.speech_adapter, TokenAdapter):
+            x, keep = self.speech_adapter(frames, self.core.get_input_embeddings().weight)
+        else:
+            x, keep = self.speech_adapter(frames)
         clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
         return in_rows(clips, input_ids == self.config.speech_place_id)
 

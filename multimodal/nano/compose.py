@@ -20,13 +20,13 @@ IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on ha
 VIDEO_LAYERS = (2, 3, 4, 5)  # as many: what comes after what takes several looks
 
 
-def ears_config() -> SpeechConfig:
+def ears_config(num_tokens: int) -> SpeechConfig:
     """Nano's ears; their letters follow from the phrases of its world."""
     return SpeechConfig(
         encoder="conformer",
         encoder_keywords=CONFORMERS["nano"],
-        adapter="rotary",
-        adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512),
+        adapter="tokens",
+        adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512, num_tokens=num_tokens),
         letters=list(letters()),
     )
 
@@ -42,7 +42,7 @@ def nano_config(text_config: LlamaConfig, with_ears: bool = False, with_video: b
         text_config=text_config,
         vision_config=SIZES["nano"],
         video_config=video_config() if with_video else None,
-        speech_config=ears_config() if with_ears else None,
+        speech_config=ears_config(text_config.vocab_size) if with_ears else None,
         image_layers=list(IMAGE_LAYERS),
         video_layers=list(VIDEO_LAYERS) if with_video else None,
         sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},

@@ -192,7 +192,7 @@ def add_parts(folder: Path, run: Path) -> None:
     if _video(run).exists():
         config.video_config, config.video_layers = video_config(), list(VIDEO_LAYERS)
     if _ears(run).exists():
-        config.speech_config = ears_config()
+        config.speech_config = ears_config(config.text_config.vocab_size)
     files = {_home(name) for name in weights}
     wanted = {name for name in MultimodalLlama(config).state_dict() if _home(name) in files}
     if wanted != set(weights):

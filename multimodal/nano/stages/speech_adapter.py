@@ -9,6 +9,7 @@ answer in words.
 import math
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
+from adapters.memory import Memory
 from multimodal.languages import LANGUAGES, find_language
 
 from ...config import MultimodalLlamaConfig
@@ -38,8 +40,8 @@ from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_lo
 
 TRANSLATED = 0.25  # of phrases; the rest is transcribed
 TRANSCRIBED_SHARE = 0.35  # of the steps, the first ones: nothing is translated; what comes of itself can be seen
-CTC_WEIGHT = 0.3
-ADAPTER_ALONE_SHARE = 0.2  # of the steps, the first ones: the encoder waits until there is an adapter to learn for
+LETTERS_WEIGHT = 0.3
+ANSWERED_A_STEP = 4  # utterances that the core answers to: two vectors learn from that
 ENCODER_LR_SHARE = 0.25  # of the adapter's learning rate: more makes it forget how to spell
 
 
@@ -72,7 +74,7 @@ class SpeechAdapterStage:
             steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100, slow="speech.", slow_share=ENCODER_LR_SHARE
         )
         self.model = composed = MultimodalLlama(
-            MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config())
+            MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config(core_config.vocab_size))
         )
         composed.core.load_state_dict(core_weights(run), strict=False)  # the head is the tied table
         nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
@@ -90,11 +92,9 @@ class SpeechAdapterStage:
         features = told.features.clone()
         hide_bands(features, rng)
         translated = self.translated if step >= TRANSCRIBED_SHARE * self.schedule.steps else 0.0
-        tasks = [self._task(one, rng, translated) for one in told.utterances]
-        batch = self._collate(replace(told, features=features), tasks)
-        if step < ADAPTER_ALONE_SHARE * self.schedule.steps:
-            del batch["letters"], batch["num_letters"]
-        return batch
+        rows = sorted(rng.sample(range(len(told.utterances)), ANSWERED_A_STEP))
+        tasks = [self._task(told.utterances[row], rng, translated) for row in rows]
+        return self._collate(replace(told, features=features), tasks, rows)
 
     def _task(self, utterance: Utterance, rng: random.Random, translated: float) -> Task:
         if utterance.kind == "talk" and utterance.text in spoken_answers() and rng.random() < 0.5:
@@ -103,11 +103,14 @@ class SpeechAdapterStage:
             return translation(utterance, rng)
         return transcription(utterance)
 
-    def _collate(self, told: Heard, tasks: list[Task]) -> dict[str, Tensor]:
-        """Rows padded on the right, with one place for each embedding of the utterance of the row."""
+    def _collate(self, told: Heard, tasks: list[Task], answered: Sequence[int]) -> dict[str, Tensor]:
+        """What is heard, its letters and tokens, and the conversations in which the core answers some of it.
+
+        These are rows padded on the right, with one place for each embedding of the utterance of the row.
+        """
         rows, at, targets, answer = [], [], [], []
         begin, place = self.model.config.text_config.vocab_size + 2, self.model.config.speech_place_id
-        for number, (task, count) in enumerate(zip(tasks, told.frames.tolist(), strict=True)):
+        for number, (task, count) in enumerate(zip(tasks, told.frames[list(answered)].tolist(), strict=True)):
             system = [("system", task.prompt)] if task.prompt else []
             turns = self._encoder.conversation([*system, ("user", ""), ("assistant", task.answer)])
             said = [at for at, token in enumerate(turns.ids) if token == self._end_of_turn][len(system)]
@@ -118,58 +121,74 @@ class SpeechAdapterStage:
             targets.append(torch.tensor(turns.ids[start:stop]))
             answer += [number] * (stop - start)
         ids = pad_sequence(rows, batch_first=True, padding_value=self._pad)
+        tokens = [torch.tensor(self._encoder.text(one.text)) + 1 for one in told.utterances]  # 0 is CTC's blank
         return {
             "features": told.features,
             "frames": told.frames,
+            "letters": told.letters,
+            "num_letters": told.num_letters,
+            "tokens": pad_sequence(tokens, batch_first=True),
+            "num_tokens": torch.tensor([len(one) for one in tokens]),
+            "answered": torch.tensor(answered),
             "ids": ids,
             "at": torch.cat([row * ids.shape[1] + places for row, places in enumerate(at)]),
             "targets": torch.cat(targets),
             "answer": torch.tensor(answer),
-            "letters": told.letters,
-            "num_letters": told.num_letters,
         }
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         with fast_arithmetic(batch["features"].device):
-            logits, letters, keep = self._logits(batch)
+            told = self._hear(batch)
+            logits = self._answer(batch, told)
+        tokens = ctc_loss(told.tokens.x.float(), told.tokens.keep, batch["tokens"], batch["num_tokens"])
+        letters = ctc_loss(told.letters.x.float(), told.letters.keep, batch["letters"], batch["num_letters"])
         answers = nn.functional.cross_entropy(logits.float(), batch["targets"])
         right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
-        if "letters" not in batch:
-            return answers, {"answers": answers.item(), "accuracy": right}
-        ctc = ctc_loss(letters.float(), keep, batch["letters"], batch["num_letters"])
-        return answers + CTC_WEIGHT * ctc, {"answers": answers.item(), "letters": ctc.item(), "accuracy": right}
+        figures = {"tokens": tokens.item(), "letters": letters.item(), "answers": answers.item(), "accuracy": right}
+        return tokens + LETTERS_WEIGHT * letters + answers, figures
 
-    def _logits(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits [A, V] at the positions before answer tokens; those of letters [B, T, L], and the frames there."""
-        composed = self.model
-        with torch.set_grad_enabled(torch.is_grad_enabled() and "letters" in batch):  # else the encoder waits
-            frames = composed.speech.conformer(batch["features"], batch["frames"])
-        x, keep = composed.speech_adapter(frames)
+    def _hear(self, batch: dict[str, Tensor]) -> "_Told":
+        """Logits of letters at the encoder's frames, and of tokens at the adapter's places."""
+        frames = self.model.speech.conformer(batch["features"], batch["frames"])
+        letters = Memory(self.model.speech_letters(frames.x), frames.keep)
+        return _Told(letters, self.model.speech_adapter.name_tokens(frames))
+
+    def _answer(self, batch: dict[str, Tensor], told: "_Told") -> Tensor:
+        """Logits [A, V] at the positions before answer tokens; what was heard learns nothing from them."""
+        composed, rows = self.model, batch["answered"]
+        named = Memory(told.tokens.x[rows].detach(), told.tokens.keep[rows])
+        x, keep = composed.speech_adapter.tell(named, composed.core.get_input_embeddings().weight)
         is_place = batch["ids"] == composed.config.speech_place_id
         clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
         h = put_in(composed.embed(batch["ids"]), is_place, in_rows(clips, is_place))
         states = composed.core.model(inputs_embeds=h, use_cache=False).last_hidden_state
-        logits = composed.core.lm_head(states.flatten(0, 1)[batch["at"]])
-        return logits, composed.speech_letters(frames.x), frames.keep
+        return composed.core.lm_head(states.flatten(0, 1)[batch["at"]])
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Exact answers by kind; error rates of letters and words of transcriptions, with the right tokens before."""
+        """Error rates of letters and words of the tokens named; exact answers by kind, with the right tokens before."""
         exact, right_texts, texts = defaultdict(list), [], []
         rng = random.Random(f"speech adapter {self.seed} held out")
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
             told = heard(utterances(self._held_out, step))
             tasks = [self._task(one, rng, self.translated) for one in told.utterances]
-            batch = self._collate(told, tasks)
-            best = self._logits(batch)[0].argmax(-1)
+            batch = self._collate(told, tasks, range(len(tasks)))
+            named = self._hear(batch)
+            best = self._answer(batch, named).argmax(-1)
             for number, (one, task) in enumerate(zip(told.utterances, tasks, strict=True)):
                 mine = batch["answer"] == number
                 exact[task.kind].append(torch.equal(best[mine], batch["targets"][mine]))
-                if task.kind == "transcribe":
-                    for side, ids in ((right_texts, batch["targets"]), (texts, best)):
-                        side.append(scored(self._encoder.decode(ids[mine].tolist()), one.language))
+                tokens = named.tokens.x[number][named.tokens.keep[number]].argmax(-1).unique_consecutive()
+                right_texts.append(scored(one.text, one.language))
+                texts.append(scored(self._encoder.decode((tokens[tokens > 0] - 1).tolist()), one.language))
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
         return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
+
+
+@dataclass(frozen=True)
+class _Told:
+    letters: Memory
+    tokens: Memory
 
 
 def transcription(utterance: Utterance) -> Task:
