@@ -164,8 +164,8 @@ def _decode(name: str, path: str, what: str, limits: ClipLimits, **request: Any)
     facts = json.loads(line)
     if "unusable" in facts:
         raise ValueError(
-            f"found decoder={request['decoder']!r}, which cannot be loaded ({facts['unusable']}); accepted: pyav, or "
-            "decord or torchcodec with the extra of that name, and for torchcodec FFmpeg's shared libraries"
+            f"found decoder={request['decoder']!r}, which cannot be loaded ({facts['unusable']}); accepted: pyav, "
+            "decord on x86-64, or torchcodec with the extra of that name and FFmpeg's shared libraries"
         )
     if "found" in facts:
         raise MediaError(name, facts["found"], limits.accepted)

@@ -1,4 +1,4 @@
-"""decord (https://github.com/dmlc/decord): the extra `decord`; x86-64 alone, with an FFmpeg of 2018."""
+"""decord (https://github.com/dmlc/decord): x86-64 alone, with an FFmpeg of 2018."""
 
 import decord
 import numpy as np
