@@ -41,7 +41,9 @@ class HeadVoice:
     def load(cls, folder: Path, model: MultimodalLlama, processor: MultimodalLlamaProcessor) -> "HeadVoice":
         """The head in a folder. Raises ValueError if it is damaged or was made for another core."""
         from tts.head import load_head
+        from tts.spoken_numbers import import_ahead
 
+        import_ahead()
         try:
             head = load_head(folder / CONFIG, folder / WEIGHTS)
         except (OSError, SafetensorError) as error:

@@ -13,6 +13,7 @@ import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
+from threading import Thread
 
 LONGEST_NUMBER = 15  # digits; a longer one is said digit by digit
 
@@ -93,9 +94,29 @@ def numbers_of(language: str) -> Numbers:
 
 @cache
 def _need_libraries() -> None:
-    missing = [name for name in ("babel", "num2words") if find_spec(name) is None]
-    if missing:
+    if missing := _missing():
         raise ValueError(f"spoken forms need {' and '.join(missing)}: pip install 'multimodal-llama[voice]'")
+
+
+def _missing() -> list[str]:
+    return [name for name in ("babel", "num2words") if find_spec(name) is None]
+
+
+def import_ahead() -> Thread:
+    """Import the libraries in the background, with English's tables, so that the first number has not to wait.
+
+    Where one is missing nothing happens: who needs it is told then.
+    """
+
+    def read_some() -> None:
+        if not _missing():
+            unit("kilometer", "5", cardinal("5", "en"), "en")
+            date(3, 5, "2024", "en")
+            currency("USD", "5", "en")
+
+    thread = Thread(target=read_some, name="numbers", daemon=True)
+    thread.start()
+    return thread
 
 
 def cardinal(digits: str, language: str) -> str:

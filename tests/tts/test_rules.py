@@ -1,6 +1,8 @@
 """What is said for what is written: by table, in many languages, and for text that nobody would write."""
 
 import random
+import subprocess
+import sys
 import time
 
 import pytest
@@ -261,8 +263,20 @@ def test_labels_are_what_shipped_weights_were_trained_with():
     assert len(set(LABELS)) == len(LABELS) == 30
 
 
+def test_libraries_are_there_before_the_first_number():
+    code = """
+import sys
+from tts.spoken_numbers import import_ahead
+assert not {"babel", "num2words"} & set(sys.modules)
+import_ahead().join()
+assert {"babel.dates", "babel.units", "num2words"} <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_missing_library_is_named(monkeypatch):
     monkeypatch.setattr(spoken_numbers, "find_spec", lambda name: None)
+    spoken_numbers.import_ahead().join()
     spoken_numbers._need_libraries.cache_clear()
     with pytest.raises(ValueError, match=r"babel and num2words.*\[voice\]"):
         spoken_form("5", "en")

@@ -1,14 +1,18 @@
 """Stages of nano's voice: acoustic model, vocoder and prosody model, each on what espeak-ng said.
 
 The three are trained apart, on true inputs: phones with their measured prosody give frames, frames and pitch
-give sound, text and the core's states give prosody. Sizes, rates and lengths are our choice.
+give sound, text and the core's states give prosody. Sizes, rates and lengths are our choice. A stage that
+begins from trained weights (`begin_from`) goes on with the batches that come next, at half the rates.
 """
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from multimodal.languages import LANGUAGES
@@ -33,14 +37,14 @@ class VoiceAcousticStage:
 
     name = "voice-acoustic"
 
-    def __init__(self, run: Path, steps: int = 2000, seed: int = 0):
+    def __init__(self, run: Path, steps: int = 2000, seed: int = 0, begin_from: Path | None = None):
         torch.manual_seed(seed)
-        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=100)
         self.model = Acoustic(*_COUNTS, **ACOUSTIC_SIZE)
+        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 1e-3))
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        return acoustic_batch(self._set, _numbers(self._set, step, "acoustic"))
+        return acoustic_batch(self._set, _numbers(self._set, self._done + step, "acoustic"))
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         return acoustic_loss(
@@ -60,17 +64,17 @@ class VoiceVocoderStage:
 
     name = "voice-vocoder"
 
-    def __init__(self, run: Path, steps: int = 1800, seed: int = 0):
+    def __init__(self, run: Path, steps: int = 1800, seed: int = 0, begin_from: Path | None = None):
         torch.manual_seed(seed)
-        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=100)
         self.model = Vocoder(**VOCODER_SIZE)
         with torch.no_grad():  # filters start soft and flat
             self.model.filters.weight.mul_(0.3)
             self.model.filters.bias.zero_().unflatten(0, (-1, 128))[:, 0] = -4.0
+        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 1e-3))
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        return _crops(self._set, random.Random(f"vocoder {step}"), _CROPS)
+        return _crops(self._set, random.Random(f"vocoder {self._done + step}"), _CROPS)
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         wave = self.model(batch["mel"], batch["pitch"], batch["voiced"])
@@ -90,18 +94,27 @@ class VoiceProsodyStage:
 
     name = "voice-prosody"
 
-    def __init__(self, run: Path, steps: int = 1500, seed: int = 0, with_states: bool = True, streaming: bool = True):
+    def __init__(
+        self,
+        run: Path,
+        steps: int = 1500,
+        seed: int = 0,
+        with_states: bool = True,
+        streaming: bool = True,
+        begin_from: Path | None = None,
+    ):
         torch.manual_seed(seed)
         self.name += ("" if with_states else "-no-states") + ("" if streaming else "-whole")
-        self.schedule = Schedule(steps=steps, peak_lr=2e-3, muon_lr=2e-3, warmup_steps=100)
         size = SIZES["nano"] | ({} if with_states else {"state_dim": None}) | ({} if streaming else {"lookahead": None})
         self.model = Prosody(*_COUNTS, **size)
+        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 2e-3))
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        batch = prosody_batch(self._set, _numbers(self._set, step, "prosody", 16))
+        at = self._done + step
+        batch = prosody_batch(self._set, _numbers(self._set, at, "prosody", 16))
         # small errors in what was told, so that its own do not lead it astray
-        rough = torch.randn(batch["values"].shape, generator=torch.Generator().manual_seed(step))
+        rough = torch.randn(batch["values"].shape, generator=torch.Generator().manual_seed(at))
         return batch | {"told": batch["values"] + rough * torch.tensor([0.1, 0.03, 0.2])}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -126,6 +139,20 @@ class VoiceProsodyStage:
             error = (self._tell(batch, batch["values"]) - batch["values"]).abs() * batch["weights"]
             totals, weights = totals + error.sum((0, 1)), weights + batch["weights"].sum((0, 1))
         return dict(zip(("duration", "pitch", "power"), (totals / weights).tolist(), strict=True))
+
+
+def _schedule(steps: int, peak_lr: float) -> Schedule:
+    return Schedule(steps=steps, peak_lr=peak_lr, muon_lr=2e-3, warmup_steps=100)
+
+
+def _begun(model: nn.Module, begin_from: Path | None, schedule: Schedule) -> tuple[Schedule, int]:
+    """The model with the weights that it begins from; the schedule that suits them, and the steps that made them."""
+    if begin_from is None:
+        return schedule, 0
+    model.load_state_dict(load_file(begin_from))
+    with safe_open(begin_from, framework="pt") as file:
+        done = int((file.metadata() or {}).get("steps", 0))
+    return replace(schedule, peak_lr=schedule.peak_lr / 2, muon_lr=schedule.muon_lr / 2), done
 
 
 def _numbers(of: Recordings, step: int, purpose: str, number: int = _UTTERANCES) -> list[int]:

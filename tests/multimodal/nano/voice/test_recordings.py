@@ -2,6 +2,7 @@ import random
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from multimodal.assistant import load
 from multimodal.core_states import CoreStates
@@ -109,3 +110,26 @@ def test_a_run_exports_a_head(run, tmp_path):
     head = trained_head(run)
     assert head.speakers == tuple(made.SPEAKERS) and head.config.speakers["bass"] < head.config.speakers["alto"]
     assert len(head.start().push(["a red circle"])[0]) == 0
+
+
+def test_a_part_goes_on_from_its_final_weights(run, tmp_path):
+    from multimodal.nano.voice.train_on import train_on
+
+    (tmp_path / "voice").symlink_to(run / "voice")
+    stage = stages.VoiceVocoderStage(tmp_path, steps=2)
+    with pytest.raises(ValueError, match="no weights to begin from"):
+        train_on(tmp_path, stage.name, 2)
+    final = train(stage, tmp_path)
+    first = load_file(final)
+    assert train_on(tmp_path, stage.name, 1) == final
+    for _ in range(2):
+        before = load_file(final.with_name("before.safetensors"))
+        assert all(torch.equal(before[name], value) for name, value in first.items())
+        again = stages.VoiceVocoderStage(tmp_path, steps=9, begin_from=final)
+        assert torch.equal(again.batch(0)["wave"], stage.batch(3)["wave"])  # of 2 steps and 1 more
+        assert again.schedule.peak_lr == stage.schedule.peak_lr / 2
+        assert 0 < max((load_file(final)[name] - value).abs().max() for name, value in first.items()) < 1e-3
+        final.unlink()  # as if it had been killed: it goes on from what was before
+        train_on(tmp_path, stage.name, 1)
+    with pytest.raises(ValueError, match="found stage 'core'"):
+        train_on(tmp_path, "core", 2)
