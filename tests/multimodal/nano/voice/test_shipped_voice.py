@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from benchmarks.voice import SENTENCES
 from multimodal.assistant import NANO, load
 from multimodal.nano.speech.utterances import scored
 from multimodal.nano.voice.judge import hear
@@ -38,6 +39,17 @@ def test_it_is_small_and_speaks_34_languages(head):
 def test_an_outside_recogniser_hears_what_it_says(head, nano, speaker):
     text = "a red circle moves left, then a yellow ring grows"
     assert hear(say(head, nano, text, speaker=speaker)) == scored(text, "en")
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_the_first_sound_comes_before_the_fifth_word_is_written(head, nano, text):
+    ends, states = states_of(nano.model, nano.processor.tokenizer, [text])[0]
+    stream, begun = head.start(), 0
+    for end, state in zip(ends, states, strict=True):
+        if len(stream.push([text[begun:end]], state[None])[0]):
+            break
+        begun = end
+    assert len(text[:end].split()) < 5  # of the fifth no letter is there
 
 
 def test_rate_and_pitch_are_what_was_asked_for(head, nano):
