@@ -52,8 +52,12 @@ class TokenAdapter(nn.Module):
         """The places [S, V + 1] of a clip -> embeddings [S, D]."""
         tokens = means_of_runs(logits.softmax(-1), logits.argmax(-1))[:, 1:]
         embeddings = (tokens / tokens.sum(-1, keepdim=True)) @ table.to(tokens)
-        rest = max(0, len(logits) - 1 - len(embeddings))
-        return torch.cat([self.lead[None], embeddings, self.filler.expand(rest, -1)])[: len(logits)]
+        return self.placed(embeddings, len(logits))
+
+    def placed(self, embeddings: Tensor, places: int) -> Tensor:
+        """Embeddings [K, D] of tokens at so many places [places, D]: `lead` before them, `filler` behind."""
+        rest = max(0, places - 1 - len(embeddings))
+        return torch.cat([self.lead[None], embeddings, self.filler.expand(rest, -1)])[:places]
 
 
 def means_of_runs(x: Tensor, names: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from .compose import (
     VIDEO_LAYERS,
     begin_with_shipped,
     compose_nano,
+    core_weights,
     ears_config,
     half_precise,
     nano_config,
@@ -36,6 +37,7 @@ from .stages.ears import BestRqStage, SpellingStage
 from .stages.image_adapter import ImageAdapterStage
 from .stages.normalizer import VARIANTS, NormalizerStage
 from .stages.speech_adapter import SpeechAdapterStage
+from .stages.speech_places import SpeechPlacesStage
 from .stages.tokenizer import train_tokenizer
 from .stages.trunk import TrunkStage
 from .stages.video import VideoStage
@@ -87,6 +89,12 @@ def _train_speech_encoder(out: Path, device: str, num_workers: int) -> None:
     train(SpellingStage(out), out, device, num_workers=num_workers)
 
 
+def _train_speech_places(out: Path, device: str, num_workers: int) -> None:
+    tokenizer = train_tokenizer(out)
+    stage = SpeechPlacesStage(tokenizer, core_config(tokenizer), core_weights(out))
+    train(stage, out, device, num_workers=num_workers)
+
+
 def _train_speech_adapter(out: Path, device: str, num_workers: int) -> None:
     tokenizer = train_tokenizer(out)
     train(SpeechAdapterStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
@@ -121,6 +129,7 @@ STAGES: dict[str, Callable[[Path, str, int], None]] = {
     "video": _train_video,
     "best-rq": _train_best_rq,
     "speech-encoder": _train_speech_encoder,
+    "speech-places": _train_speech_places,
     "speech-adapter": _train_speech_adapter,
     "voice-normalizer": _train_voice_normalizer,
     "voice-acoustic": _train_voice_acoustic,

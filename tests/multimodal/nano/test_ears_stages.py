@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import LlamaForCausalLM
 
 import multimodal
-from multimodal.nano.compose import compose_nano, nano_config
+from multimodal.nano.compose import compose_nano, core_weights, nano_config
 from multimodal.nano.recipe import SHARDS, export
 from multimodal.nano.speech.letters import letters, read, spelled
+from multimodal.nano.speech.spoken_set import Spoken
 from multimodal.nano.speech.utterances import scored
 from multimodal.nano.stages import speech_adapter
 from multimodal.nano.stages.core import core_config
@@ -27,7 +29,16 @@ from multimodal.nano.stages.ears import (
     heard_again,
     utterances,
 )
-from multimodal.nano.stages.speech_adapter import SpeechAdapterStage, spoken_answers, transcription, translation
+from multimodal.nano.stages.speech_adapter import SpeechAdapterStage
+from multimodal.nano.stages.speech_places import SpeechPlacesStage
+from multimodal.nano.stages.speech_tasks import (
+    AnswerRows,
+    answer,
+    answer_rows,
+    sample_task,
+    transcription,
+    translation,
+)
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.stages.trunk import build_model
 from multimodal.training.loop import train
@@ -52,9 +63,20 @@ def run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def stage(run) -> SpeechAdapterStage:
     tokenizer = train_tokenizer(run)
-    stage = SpeechAdapterStage(tokenizer, core_config(tokenizer), run, steps=10, translated=0.5)
+    places = SpeechPlacesStage(tokenizer, core_config(tokenizer), core_weights(run), steps=2)
+    train(places, run, eval_every=1000)
+    stage = SpeechAdapterStage(tokenizer, core_config(tokenizer), run, steps=10)
     stage.model.eval()
     return stage
+
+
+def answered(stage: SpeechAdapterStage, spoken: list[Spoken]) -> tuple[AnswerRows, Tensor]:
+    """The rows in which these are transcribed, and the core's logits before the answers' tokens."""
+    named, _ = stage._hear(stage._collate(heard(spoken)))
+    x, keep = stage.model.speech_adapter.tell(named, stage.model.core.get_input_embeddings().weight)
+    tasks = [transcription(one.utterance) for one in spoken]
+    rows = answer_rows(stage._tokenizer, stage.model.config.speech_place_id, tasks, keep.sum(1).tolist())
+    return rows, answer(stage.model, rows.ids, rows.at, [clip[there] for clip, there in zip(x, keep, strict=True)])
 
 
 def test_every_letter_of_an_utterance_can_be_spelled_and_read(stage):
@@ -95,37 +117,22 @@ def test_each_utterance_is_heard_as_often_as_every_other(run):
     assert not torch.equal(batches[0]["features"], batches[1]["features"])  # other bands are hidden
 
 
-def test_at_first_nothing_is_translated(stage):
-    rng = random.Random(0)
-    for step, translates in ((0, False), (9, True)):  # of ten
-        written = []
-        for _ in range(3):
-            batch = stage.batch(step)
-            rows = range(speech_adapter.ANSWERED_A_STEP)
-            texts = [stage._encoder.decode(batch["targets"][batch["answer"] == row].tolist()) for row in rows]
-            told = {one.text for one in hear(stage._set, step).utterances} | set(spoken_answers().values())
-            written += [text not in told for text in texts]
-            step += rng.choice((10, 20)) if translates else 0
-        assert any(written) == translates
-
-
 def test_a_batch_is_a_function_of_its_step(stage):
     first, again, other = stage.batch(1), stage.batch(1), stage.batch(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert first["ids"].shape != other["ids"].shape or not torch.equal(first["ids"], other["ids"])
+    assert first["tokens"].shape != other["tokens"].shape or not torch.equal(first["tokens"], other["tokens"])
 
 
 @torch.no_grad()
 def test_the_shipped_model_hears_what_the_stage_trains_on(stage):
     spoken = utterances(stage._set, 4)[:3]
-    batch = stage._collate(heard(spoken), [transcription(one.utterance) for one in spoken], range(3))
-    logits = stage._answer(batch, stage._hear(batch))
+    rows, logits = answered(stage, spoken)
     sounds = [one.sound for one in spoken]
     lengths = torch.tensor([len(sound) for sound in sounds])
     samples = torch.nn.utils.rnn.pad_sequence(sounds, batch_first=True)
-    found = stage.model(batch["ids"], speech_samples=samples, speech_lengths=lengths).logits
-    torch.testing.assert_close(logits, found.flatten(0, 1)[batch["at"]], atol=1e-4, rtol=1e-3)
-    assert torch.equal(batch["ids"].flatten()[batch["at"] + 1], batch["targets"])
+    found = stage.model(rows.ids, speech_samples=samples, speech_lengths=lengths).logits
+    torch.testing.assert_close(logits, found.flatten(0, 1)[rows.at], atol=1e-4, rtol=1e-3)
+    assert torch.equal(rows.ids.flatten()[rows.at + 1], rows.targets)
 
 
 def test_the_core_stays_as_it_is_and_the_ears_learn(stage):
@@ -138,12 +145,15 @@ def test_the_core_stays_as_it_is_and_the_ears_learn(stage):
     stage.model.zero_grad()
 
 
-def test_two_vectors_learn_from_the_core_s_answers_and_all_else_from_what_is_said(stage):
-    batch = stage.batch(5)
-    stage._answer(batch, stage._hear(batch)).sum().backward()
-    learns = {name for name, p in stage.model.named_parameters() if p.grad is not None and p.grad.any()}
+def test_two_vectors_learn_from_text_alone_and_what_the_stage_heard_begins_with_them(run, stage):
+    tokenizer = train_tokenizer(run)
+    places = SpeechPlacesStage(tokenizer, core_config(tokenizer), core_weights(run), steps=10)
+    loss, _ = places.loss(places.batch(3))
+    loss.backward()
+    learns = {name for name, p in places.model.named_parameters() if p.grad is not None}
     assert learns == {"speech_adapter.lead", "speech_adapter.filler"}
-    stage.model.zero_grad()
+    learnt = load_file(run / "speech-places" / "final.safetensors")
+    assert set(learnt) == learns and all(torch.equal(stage.model.state_dict()[name], learnt[name]) for name in learns)
 
 
 def test_the_stage_tells_how_much_is_right_of_what_it_never_heard(stage, monkeypatch):
@@ -156,9 +166,8 @@ def test_the_stage_tells_how_much_is_right_of_what_it_never_heard(stage, monkeyp
 def test_tasks_are_the_papers_prompts(stage):
     rng, kinds = random.Random(0), set()
     for step in range(3):
-        for one in utterances(stage._set, step):
-            one = one.utterance
-            task = stage._task(one, rng, 0.5)
+        for one in hear(stage._set, step).utterances:
+            task = sample_task(one, rng)
             kinds.add(task.kind)
             if task.kind == "transcribe":
                 assert task.prompt.startswith("Repeat after me in ") and task.answer == one.text
@@ -184,19 +193,19 @@ def test_what_the_stages_made_ships_with_the_rest(stage, run, tmp_path):
     export(run, tmp_path / "nano")
     assert {file.name for file in (tmp_path / "nano").glob("*.safetensors")} == set(SHARDS) - {"video.safetensors"}
     assistant, one = multimodal.load(tmp_path / "nano"), utterances(stage._set, 6)[0]
-    batch = stage._collate(heard([one]), [transcription(one.utterance)], [0])
+    rows, _ = answered(stage, [one])
     prompt = [
         {"role": "system", "content": transcription(one.utterance).prompt},
         {"role": "user", "content": [{"type": "audio", "audio": (one.sound, 16_000)}]},
     ]
     shipped = assistant.processor.apply_chat_template(prompt, tokenize=True, add_generation_prompt=True)
-    assert shipped["input_ids"][0].tolist() == batch["ids"][0, : batch["at"][0] + 1].tolist()
+    assert shipped["input_ids"][0].tolist() == rows.ids[0, : rows.at[0] + 1].tolist()
     logits = assistant.model(**shipped).logits[0, -1]
     files = (tmp_path / "nano" / file for file in ("speech.safetensors", "speech_adapter.safetensors"))
     on_disk = {name: weight for file in files for name, weight in load_file(file).items()}
     assert {weight.dtype for weight in on_disk.values() if weight.ndim > 1} == {torch.float8_e4m3fn}
     stage.model.load_state_dict(on_disk, strict=False)
-    torch.testing.assert_close(logits, stage._answer(batch, stage._hear(batch))[0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(logits, answered(stage, [one])[1][0], atol=1e-4, rtol=1e-3)
     [segments] = transcribe(assistant.model, assistant.processor, [(one.sound, 16_000)], "English", words=True)
     for segment in segments:
         times = [time for word in segment.words for time in (word.start_s, word.end_s)]
