@@ -103,7 +103,7 @@ class Page:
         self.chat = gr.Chatbot(
             label="Conversation",
             show_label=False,
-            height="min(52vh, 560px)",
+            height="min(56vh, 560px)",
             elem_id="chat",
             placeholder="**Try one of these, or ask something of your own**",
             examples=[self._card(example) for example in self.examples],
