@@ -102,6 +102,7 @@ def hear(wave: Tensor) -> str:
     sound = torch.cat([quiet, 0.5 * wave / wave.abs().max().clamp(min=1e-4), quiet])
     sound = sound + _DITHER * torch.randn(len(sound), generator=generator)
     decoder = _decoder()
+    decoder.reinit_feat()  # forgets the noise of what it heard before, which would change its scores
     decoder.start_utt()
     decoder.process_raw((sound * 2**15).clamp(-(2**15), 2**15 - 1).short().numpy().tobytes(), full_utt=True)
     decoder.end_utt()
