@@ -15,13 +15,14 @@ from .memory import Memory
 from .speech_adapter import SpeechAdapter
 
 BLANK = 0  # CTC's; token t of the core has the number t + 1
+AROUND = 4  # learnt places before the tokens, and behind them
 
 
 class TokenAdapter(nn.Module):
     """The paper's adapter with a head for the core's tokens, which stand packed at the first places of a clip.
 
-    x [B, T, F] at 40 ms -> [B, ceil(T / 2), D]: first `lead`, then the tokens, then `filler` to the end. These two
-    vectors are learnt, so that the frozen core reads what stands between them as if it stood alone.
+    x [B, T, F] at 40 ms -> [B, ceil(T / 2), D]: `lead`, the tokens, `tail`, and `filler` to the end. These vectors are
+    learnt, so that the frozen core reads what stands between them as if it stood alone.
     """
 
     def __init__(self, in_dim: int, width: int, num_heads: int, ffn_dim: int, out_dim: int, num_tokens: int):
@@ -29,8 +30,11 @@ class TokenAdapter(nn.Module):
         self.adapter = SpeechAdapter(in_dim, width, num_heads, ffn_dim, width)
         self.stride = self.adapter.stride
         self.tokens = nn.Linear(width, num_tokens + 1)
-        self.lead = nn.Parameter(torch.zeros(out_dim))
+        self.lead = nn.Parameter(torch.zeros(AROUND, out_dim))
+        self.tail = nn.Parameter(torch.zeros(AROUND, out_dim))
         self.filler = nn.Parameter(torch.zeros(out_dim))
+        for parameter in (self.lead, self.tail, self.filler):
+            nn.init.normal_(parameter, std=0.02)
 
     def name_tokens(self, frames: Memory) -> Memory:
         """Logits [B, S, V + 1] of what each place says, and the places that are there."""
@@ -55,9 +59,14 @@ class TokenAdapter(nn.Module):
         return self.placed(embeddings, len(logits))
 
     def placed(self, embeddings: Tensor, places: int) -> Tensor:
-        """Embeddings [K, D] of tokens at so many places [places, D]: `lead` before them, `filler` behind."""
-        rest = max(0, places - 1 - len(embeddings))
-        return torch.cat([self.lead[None], embeddings, self.filler.expand(rest, -1)])[:places]
+        """Embeddings [K, D] of tokens and what stands around them at so many places: [places, D].
+
+        Where there is no room for all, the tail is cut first, then the lead.
+        """
+        room = max(0, places - len(embeddings))
+        lead, tail = self.lead[AROUND - min(room, AROUND) :], self.tail[: max(0, room - AROUND)]
+        fillers = self.filler.expand(max(0, room - 2 * AROUND), -1)
+        return torch.cat([lead, embeddings, tail, fillers])[:places]
 
 
 def means_of_runs(x: Tensor, names: Tensor) -> Tensor:

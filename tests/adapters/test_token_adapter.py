@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adapters.memory import Memory
-from adapters.token_adapter import BLANK, TokenAdapter, means_of_runs
+from adapters.token_adapter import AROUND, BLANK, TokenAdapter, means_of_runs
 
 WIDTH, DIM, VOCAB = 16, 8, 11
 
@@ -14,7 +14,7 @@ def adapter() -> TokenAdapter:
     torch.manual_seed(0)
     adapter = TokenAdapter(in_dim=6, width=WIDTH, num_heads=2, ffn_dim=24, out_dim=DIM, num_tokens=VOCAB)
     with torch.no_grad():
-        for parameter in (adapter.lead, adapter.filler):
+        for parameter in (adapter.lead, adapter.tail, adapter.filler):
             parameter.normal_()
         adapter.tokens.weight.normal_()
     return adapter
@@ -35,29 +35,34 @@ def certain(*names: int) -> Memory:
 
 def test_what_is_named_for_sure_stands_as_in_a_text(adapter):
     table = torch.randn(VOCAB, DIM)
-    said = certain(BLANK, 3, 3, BLANK, BLANK, 3, 7, 7, 7, BLANK, 1, BLANK)
+    said = certain(BLANK, 3, 3, BLANK, BLANK, 3, 7, 7, 7, BLANK, 1, BLANK, BLANK, BLANK)
     told, keep = adapter.tell(said, table)
-    assert torch.equal(told[0, 1:5], table[[2, 2, 6, 0]]) and torch.equal(told[0, 0], adapter.lead)
-    assert keep.all() and torch.equal(told[0, 5:], adapter.filler.expand(7, -1))
+    assert torch.equal(told[0, AROUND : AROUND + 4], table[[2, 2, 6, 0]]) and torch.equal(
+        told[0, :AROUND], adapter.lead
+    )
+    assert torch.equal(told[0, AROUND + 4 : 2 * AROUND + 4], adapter.tail)
+    assert keep.all() and torch.equal(told[0, 2 * AROUND + 4 :], adapter.filler.expand(2, -1))
 
 
 def test_doubt_is_a_mixture_of_the_core_s_embeddings(adapter):
     table, doubt = torch.randn(VOCAB, DIM), certain(BLANK, 4, BLANK)
     doubt.x[0, 1, 4], doubt.x[0, 1, 9] = torch.tensor(0.75).log(), torch.tensor(0.25).log()
-    torch.testing.assert_close(adapter.tell(doubt, table).x[0, 1], 0.75 * table[3] + 0.25 * table[8])
+    torch.testing.assert_close(adapter.tell(doubt, table).x[0, 2], 0.75 * table[3] + 0.25 * table[8])
 
 
 def test_silence_and_no_clip_at_all_say_nothing(adapter):
     table = torch.randn(VOCAB, DIM)
-    told = adapter.tell(certain(BLANK, BLANK, BLANK), table).x[0]
-    assert torch.equal(told, torch.stack([adapter.lead, adapter.filler, adapter.filler]))
+    told = adapter.tell(certain(*[BLANK] * 10), table).x[0]
+    assert torch.equal(told, torch.cat([adapter.lead, adapter.tail, adapter.filler.expand(2, -1)]))
     nothing = Memory(torch.zeros(1, 2, VOCAB + 1), torch.zeros(1, 2, dtype=torch.bool))
     assert adapter.tell(nothing, table).x.shape == (1, 2, DIM)
 
 
-def test_more_tokens_than_places_leave_room_for_the_lead(adapter):
-    told = adapter.tell(certain(2, 5, 2, 5), torch.randn(VOCAB, DIM)).x
-    assert told.shape == (1, 4, DIM)
+def test_where_there_is_no_room_the_tokens_stay(adapter):
+    table = torch.randn(VOCAB, DIM)
+    assert torch.equal(adapter.tell(certain(2, 5, 2, 5), table).x[0], table[[1, 4, 1, 4]])
+    one_more = adapter.tell(certain(2, 5, 2, 5, BLANK), table).x[0]
+    assert torch.equal(one_more, torch.cat([adapter.lead[-1:], table[[1, 4, 1, 4]]]))
 
 
 @torch.no_grad()
@@ -79,5 +84,5 @@ def test_means_of_runs_of_one_name():
 
 
 def test_tokens_learn_from_what_the_core_makes_of_them(adapter):
-    adapter(frames(1, 30), torch.randn(VOCAB, DIM)).x.square().sum().backward()
+    adapter(frames(1, 60), torch.randn(VOCAB, DIM)).x.square().sum().backward()
     assert all(parameter.grad is not None for parameter in adapter.parameters())

