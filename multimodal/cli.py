@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 # What training imports and the default installation lacks.
 TRAINING_NEEDS = (
-    "av",
     "espeakng_loader",
     "font_caladea",
     "font_fjallaone",
