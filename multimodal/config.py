@@ -57,9 +57,10 @@ class VisionConfig(PreTrainedConfig):
 class SpeechConfig(PreTrainedConfig):
     """Which speech encoder and which adapter, each with its keywords, and how speech stands in a text.
 
-    `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: "rotary" for `SpeechAdapter`, "tokens" for `adapters.token_adapter.TokenAdapter`, "stacking" for
-    `StackingProjector`, "transformer" for `StackingTransformer` of `adapters.speech_adapter`; their input
-    and output widths follow from the encoder and the core. `enclosed`: our two tokens stand around speech.
+    `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: of `adapters.speech_adapter` "rotary" is
+    `SpeechAdapter`, "stacking" `StackingProjector`, "transformer" `StackingTransformer`, and "tokens" is
+    `adapters.token_adapter.TokenAdapter`; their input and output widths follow from the encoder and the
+    core. `enclosed`: our two tokens stand around speech.
     `letters`: what a head on the encoder's frames names, counted from 1 (0 is CTC's blank); None: no head.
 
     Raises ValueError for another encoder or adapter.
