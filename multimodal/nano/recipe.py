@@ -159,9 +159,10 @@ def train_nano(
 
 
 def export(run: Path, folder: Path) -> None:
-    """Write a run's model as a folder that `multimodal.load` and the Auto classes open, weights in float16.
+    """Write a run's model as a folder that `multimodal.load` and the Auto classes open.
 
-    Clips, ears and a voice are in it if the run has trained them. `folder` must not exist; it is whole or not there.
+    Weights are in float16, matrices for clips and speech in 8 bits. Clips, ears and a voice are in it if the run
+    has trained them. `folder` must not exist; it is whole or not there.
     """
     tokenizer = train_tokenizer(run)
     config = nano_config(core_config(tokenizer), with_ears=_ears(run).exists(), with_video=_video(run).exists())

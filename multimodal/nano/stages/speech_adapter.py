@@ -87,18 +87,16 @@ class SpeechAdapterStage:
     def evaluate(self) -> dict[str, float]:
         """Error rates of letters and words of the tokens named; exact answers by kind, with the right tokens before."""
         exact, right_texts, texts = defaultdict(list), [], []
-        rng, table = (
-            random.Random(f"speech adapter {self.seed} held out"),
-            self.model.core.get_input_embeddings().weight,
-        )
+        rng, place = random.Random(f"speech adapter {self.seed} held out"), self.model.config.speech_place_id
+        table = self.model.core.get_input_embeddings().weight
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
             told = heard(utterances(self._held_out, step))
             named, _ = self._hear(self._collate(told))
             x, keep = self.model.speech_adapter.tell(named, table)
             tasks = [sample_task(one, rng) for one in told.utterances]
-            rows = answer_rows(self._tokenizer, self.model.config.speech_place_id, tasks, keep.sum(1).tolist())
+            rows = answer_rows(self._tokenizer, self._encoder, place, tasks, keep.sum(1).tolist())
             clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
-            right = right_answers(answer(self.model, rows.ids, rows.at, clips), rows)
+            right = right_answers(answer(self.model, rows.ids, rows.at, clips), rows.targets, rows.row)
             for one, task, is_right, logits, there in zip(told.utterances, tasks, right, *named, strict=True):
                 exact[task.kind].append(is_right)
                 tokens = logits[there].argmax(-1).unique_consecutive()

@@ -20,7 +20,7 @@ from ...training.loop import Schedule
 from ..compose import ears_config
 from ..speech.utterances import Utterance, sample_utterance
 from ..text.tokenizer import ConversationEncoder
-from .speech_tasks import AnswerRows, answer, answer_rows, sample_task
+from .speech_tasks import answer, answer_rows, sample_task
 
 UTTERANCES_A_STEP = 16
 HELD_OUT_UTTERANCES = 192
@@ -69,7 +69,7 @@ class SpeechPlacesStage:
         tasks = [sample_task(one, rng) for one in utterances]
         said = [torch.tensor(self._encoder.text(one.text)) for one in utterances]
         places = [len(tokens) + 2 * AROUND + round(MOST_FILLED ** rng.random()) - 1 for tokens in said]
-        rows = answer_rows(self._tokenizer, self.model.config.speech_place_id, tasks, places)
+        rows = answer_rows(self._tokenizer, self._encoder, self.model.config.speech_place_id, tasks, places)
         return vars(rows) | {"said": said, "places": places}
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
@@ -94,13 +94,11 @@ class SpeechPlacesStage:
         exact = []
         for first in range(0, HELD_OUT_UTTERANCES, UTTERANCES_A_STEP):
             batch = self._collate(utterances[first : first + UTTERANCES_A_STEP], rng)
-            exact += right_answers(
-                self._answer(batch), AnswerRows(*(batch[n] for n in ("ids", "at", "targets", "row")))
-            )
+            exact += right_answers(self._answer(batch), batch["targets"], batch["row"])
         return {"exact": sum(exact) / len(exact)}
 
 
-def right_answers(logits: Tensor, rows: AnswerRows) -> list[bool]:
-    """Of each row, whether every token of its answer is the most likely: logits [A, V]."""
-    right = logits.argmax(-1) == rows.targets
-    return [bool(right[rows.row == number].all()) for number in range(len(rows.ids))]
+def right_answers(logits: Tensor, targets: Tensor, row: Tensor) -> list[bool]:
+    """Of each row of `AnswerRows`, whether every token of its answer is the most likely: logits [A, V]."""
+    right = logits.argmax(-1) == targets
+    return [bool(right[row == number].all()) for number in range(int(row.max()) + 1)]

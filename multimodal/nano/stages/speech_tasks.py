@@ -73,16 +73,23 @@ class AnswerRows:
 
 
 def answer_rows(
-    tokenizer: PreTrainedTokenizerFast, place: int, tasks: Sequence[Task], places: Sequence[int]
+    tokenizer: PreTrainedTokenizerFast,
+    encoder: ConversationEncoder,
+    place: int,
+    tasks: Sequence[Task],
+    places: Sequence[int],
 ) -> AnswerRows:
-    """One conversation for each task, about a clip of so many places; `place`: the token that stands at each."""
-    encoder, end_of_turn = ConversationEncoder(tokenizer), tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    """One conversation for each task, about a clip of so many places; `place`: the token that stands at each.
+
+    encoder: the tokenizer's, which is slow to make and remembers texts.
+    """
+    end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
     begin, end = place - 2, place - 1
     rows, at, targets, row = [], [], [], []
     for number, (task, count) in enumerate(zip(tasks, places, strict=True)):
         system = [("system", task.prompt)] if task.prompt else []
         turns = encoder.conversation([*system, ("user", ""), ("assistant", task.answer)])
-        said = [at for at, token in enumerate(turns.ids) if token == end_of_turn][len(system)]
+        said = [index for index, token in enumerate(turns.ids) if token == end_of_turn][len(system)]
         [(start, stop)] = turns.answers
         rows.append(torch.tensor([*turns.ids[:said], begin, *[place] * count, end, *turns.ids[said:]]))
         at.append(torch.arange(start - 1, stop - 1) + count + 2)

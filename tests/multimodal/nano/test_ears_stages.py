@@ -75,7 +75,9 @@ def answered(stage: SpeechAdapterStage, spoken: list[Spoken]) -> tuple[AnswerRow
     named, _ = stage._hear(stage._collate(heard(spoken)))
     x, keep = stage.model.speech_adapter.tell(named, stage.model.core.get_input_embeddings().weight)
     tasks = [transcription(one.utterance) for one in spoken]
-    rows = answer_rows(stage._tokenizer, stage.model.config.speech_place_id, tasks, keep.sum(1).tolist())
+    rows = answer_rows(
+        stage._tokenizer, stage._encoder, stage.model.config.speech_place_id, tasks, keep.sum(1).tolist()
+    )
     return rows, answer(stage.model, rows.ids, rows.at, [clip[there] for clip, there in zip(x, keep, strict=True)])
 
 
