@@ -2,8 +2,9 @@
 
 A small core copies and translates what stands as text does, and loses its thread where embeddings of pauses and
 parts of words stand between its tokens. This adapter therefore names tokens by CTC, keeps one embedding for each
-that it names, and moves them together (compression by CTC, arXiv 2102.01578). What it names need not be certain:
-an embedding is the mean of the core's own, weighted by how likely each token is. Our choice.
+that it names, and moves them together (compression by CTC, arXiv 2102.01578), to the end of the clip's places: what
+follows is then as far from them as in a text. What it names need not be certain: an embedding is the mean of the
+core's own, weighted by how likely each token is. Our choice.
 
 Shapes: B clips, T frames, S places of 80 ms, F width of the frames, W of the adapter, D of the core, V its vocabulary.
 """
@@ -19,10 +20,10 @@ AROUND = 4  # learnt places before the tokens, and behind them
 
 
 class TokenAdapter(nn.Module):
-    """The paper's adapter with a head for the core's tokens, which stand packed at the first places of a clip.
+    """The paper's adapter with a head for the core's tokens, which stand packed at the last places of a clip.
 
-    x [B, T, F] at 40 ms -> [B, ceil(T / 2), D]: `lead`, the tokens, `tail`, and `filler` to the end. These vectors are
-    learnt, so that the frozen core reads what stands between them as if it stood alone.
+    x [B, T, F] at 40 ms -> [B, ceil(T / 2), D]: `filler` as often as needed, `lead`, the tokens and `tail`. These
+    vectors are learnt, so that the frozen core reads what stands between them as if it stood alone.
     """
 
     def __init__(self, in_dim: int, width: int, num_heads: int, ffn_dim: int, out_dim: int, num_tokens: int):
@@ -66,7 +67,7 @@ class TokenAdapter(nn.Module):
         room = max(0, places - len(embeddings))
         lead, tail = self.lead[AROUND - min(room, AROUND) :], self.tail[: max(0, room - AROUND)]
         fillers = self.filler.expand(max(0, room - 2 * AROUND), -1)
-        return torch.cat([lead, embeddings, tail, fillers])[:places]
+        return torch.cat([fillers, lead, embeddings, tail])[:places]
 
 
 def means_of_runs(x: Tensor, names: Tensor) -> Tensor:
