@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adapters.memory import Memory
-from adapters.token_adapter import AROUND, BLANK, TokenAdapter, means_of_runs
+from adapters.token_adapter import BLANK, TokenAdapter, means_of_runs
 
 WIDTH, DIM, VOCAB = 16, 8, 11
 
