@@ -6,13 +6,14 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 
 .PHONY: ask demo test evaluate lint
 
-ask: .venv/.voice  ## the main job: questions about pictures and a clip, answered by the nano model that ships here
+ask: .venv/.voice  ## the main job: questions about pictures and a clip, written and spoken, answered by the nano model that ships here
 	$(BIN)/multimodal ask "How many things are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "How many circles are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png
 	$(BIN)/multimodal ask "Is there a blue square?" --image examples/scene.png
 	$(BIN)/multimodal ask "What does it say?" --image examples/sign.jpg
 	$(BIN)/multimodal ask "What happens first?" --video examples/clip.mp4
+	$(BIN)/multimodal ask --audio examples/question.wav --image examples/scene.png
 	$(BIN)/multimodal ask "What is the shape of the green thing?" --image examples/scene.png --speak answer.wav
 
 demo: .venv/.demo  ## the page: see, speak and listen in a browser

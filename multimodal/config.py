@@ -59,11 +59,11 @@ class SpeechConfig(PreTrainedConfig):
 
     `encoder`: a key of `speech.encoders.ENCODERS`; `adapter`: of `adapters.speech_adapter` "rotary" is
     `SpeechAdapter`, "stacking" `StackingProjector`, "transformer" `StackingTransformer`, and "tokens" is
-    `adapters.token_adapter.TokenAdapter`; their input and output widths follow from the encoder and the
-    core. `enclosed`: our two tokens stand around speech.
+    `adapters.token_adapter.TokenAdapter`; their input and output widths follow from the encoder, or its
+    letters, and the core. `enclosed`: our two tokens stand around speech.
     `letters`: what a head on the encoder's frames names, counted from 1 (0 is CTC's blank); None: no head.
 
-    Raises ValueError for another encoder or adapter.
+    Raises ValueError for another encoder or adapter, and for the adapter "tokens" without letters to read.
     """
 
     model_type = "multimodal_llama_speech"
@@ -84,6 +84,8 @@ class SpeechConfig(PreTrainedConfig):
         ):
             if found not in accepted:
                 raise ValueError(f"the speech {what} is {found!r}; accepted: {', '.join(accepted)}")
+        if self.adapter == "tokens" and not self.letters:
+            raise ValueError("the speech adapter is 'tokens' and letters is empty; accepted: letters for it to read")
 
     @property
     def stride(self) -> int:

@@ -23,7 +23,8 @@ _ADAPTERS = {
 def build_ears(config: SpeechConfig, out_dim: int) -> tuple["SpeechEncoder", nn.Module]:
     """The encoder and the adapter of a configuration, around a core of width out_dim; the encoder is frozen."""
     encoder = build_encoder(config)
-    adapter = _ADAPTERS[config.adapter](in_dim=encoder.out_dim, out_dim=out_dim, **(config.adapter_keywords or {}))
+    in_dim = len(config.letters) + 1 if config.adapter == "tokens" else encoder.out_dim
+    adapter = _ADAPTERS[config.adapter](in_dim=in_dim, out_dim=out_dim, **(config.adapter_keywords or {}))
     encoder.freeze()
     return encoder, adapter
 

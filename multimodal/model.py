@@ -18,6 +18,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from adapters.gates import TanhGate
+from adapters.memory import Memory
 from adapters.token_adapter import TokenAdapter
 from video.encoder import VideoEncoder
 from vision.encoder import PictureEncoder
@@ -240,7 +241,8 @@ class MultimodalLlama(ComposedPreTrainedModel, GenerationMixin):
         prepared = self.speech.prepare(clips)
         frames = self.speech(**{name: value.to(self.device) for name, value in prepared.items()})
         if isinstance(self.speech_adapter, TokenAdapter):
-            x, keep = self.speech_adapter(frames, self.core.get_input_embeddings().weight)
+            letters = Memory(self.speech_letters(frames.x), frames.keep)
+            x, keep = self.speech_adapter(letters, self.core.get_input_embeddings().weight)
         else:
             x, keep = self.speech_adapter(frames)
         clips = [clip[there] for clip, there in zip(x, keep, strict=True)]

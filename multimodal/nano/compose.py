@@ -20,13 +20,13 @@ IMAGE_LAYERS = (2, 3, 4, 5)  # nano is shallow: every layer from the third on ha
 VIDEO_LAYERS = (2, 3, 4, 5)  # as many: what comes after what takes several looks
 
 
-def ears_config(num_tokens: int) -> SpeechConfig:
+def ears_config() -> SpeechConfig:
     """Nano's ears; their letters follow from the phrases of its world."""
     return SpeechConfig(
         encoder="conformer",
         encoder_keywords=CONFORMERS["nano"],
         adapter="tokens",
-        adapter_keywords=dict(width=192, num_heads=6, ffn_dim=512, num_tokens=num_tokens),
+        adapter_keywords=dict(width=192, num_layers=4, num_heads=6, ffn_dim=512),
         letters=list(letters()),
     )
 
@@ -42,7 +42,7 @@ def nano_config(text_config: LlamaConfig, with_ears: bool = False, with_video: b
         text_config=text_config,
         vision_config=SIZES["nano"],
         video_config=video_config() if with_video else None,
-        speech_config=ears_config(text_config.vocab_size) if with_ears else None,
+        speech_config=ears_config() if with_ears else None,
         image_layers=list(IMAGE_LAYERS),
         video_layers=list(VIDEO_LAYERS) if with_video else None,
         sources={"core": {"id": "nano"}, "vision.trunk": {"id": "nano"}},
@@ -57,6 +57,13 @@ def half_precise(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def core_weights(run: Path) -> dict[str, Tensor]:
     """The text core of a run, named as in `LlamaForCausalLM`, rounded."""
     return half_precise(load_file(run / "core" / "final.safetensors"))
+
+
+def spelling_weights(run: Path) -> dict[str, Tensor]:
+    """The speech encoder of a run and its head of letters, named as in the composed model."""
+    homes = {"conformer": "speech.conformer", "head": "speech_letters"}
+    trained = load_file(run / "speech-encoder" / "final.safetensors")
+    return {homes[name.split(".")[0]] + name[name.index(".") :]: value for name, value in trained.items()}
 
 
 def trunk_weights(run: Path) -> dict[str, Tensor]:

@@ -30,6 +30,7 @@ from .compose import (
     half_precise,
     nano_config,
     picture_weights,
+    spelling_weights,
     video_config,
 )
 from .stages.core import CoreStage, core_config
@@ -202,7 +203,7 @@ def add_parts(folder: Path, run: Path) -> None:
     if _video(run).exists():
         config.video_config, config.video_layers = video_config(), list(VIDEO_LAYERS)
     if _ears(run).exists():
-        config.speech_config = ears_config(config.text_config.vocab_size)
+        config.speech_config = ears_config()
     files = {_home(name) for name in weights}
     wanted = {name for name in MultimodalLlama(config).state_dict() if _home(name) in files}
     if wanted != set(weights):
@@ -234,8 +235,8 @@ def _ears(run: Path) -> Path:
 
 
 def _ears_weights(run: Path) -> dict[str, Tensor]:
-    """Encoder, adapter and the head that names letters, which tells when they were said."""
-    return {name: value for name, value in load_file(_ears(run)).items() if name.startswith("speech")}
+    """Encoder and head of letters, what stands around the tokens that the adapter names, and the adapter."""
+    return spelling_weights(run) | load_file(run / "speech-places" / "final.safetensors") | load_file(_ears(run))
 
 
 def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:

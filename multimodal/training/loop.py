@@ -31,7 +31,6 @@ class Schedule:
     """Learning rates by step: linear warm-up, then cosine down to `final_lr_share` of the peak.
 
     `muon_lr`: the peak for the weights of linear layers, which Muon trains then; None leaves all to AdamW.
-    `slow`: the beginning of names that learn at `slow_share` of these rates: what is trained already.
     """
 
     steps: int
@@ -41,8 +40,6 @@ class Schedule:
     final_lr_share: float = 0.02
     weight_decay: float = 0.01
     clip_norm: float = 1.0
-    slow: str | None = None
-    slow_share: float = 1.0
 
     def share(self, step: int) -> float:
         """Of the peak, the learning rate at this step."""
@@ -92,8 +89,7 @@ def train(
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     buffers = _persistent_buffers(model)
     plan = stage.schedule
-    slow = {name for name in trained if plan.slow is not None and name.startswith(plan.slow)}
-    optimizers = build_optimizers(model, plan.peak_lr, plan.muon_lr, plan.weight_decay, slow, plan.slow_share)
+    optimizers = build_optimizers(model, plan.peak_lr, plan.muon_lr, plan.weight_decay)
     first = _resume(checkpoint, trained, buffers, optimizers) if checkpoint.exists() else 0
     steps = plan.steps
     ahead = AHEAD if num_workers else None

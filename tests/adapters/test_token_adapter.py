@@ -2,84 +2,106 @@
 
 import pytest
 import torch
+from torch import Tensor
 
 from adapters.memory import Memory
-from adapters.token_adapter import BLANK, TokenAdapter, means_of_runs
+from adapters.token_adapter import AROUND, BLANK, EDGE, TokenAdapter, letters_there, tokens_named
 
-WIDTH, DIM, VOCAB = 16, 8, 11
+LETTERS, DIM, VOCAB = 5, 8, 11  # letters with the blank
 
 
 @pytest.fixture
 def adapter() -> TokenAdapter:
     torch.manual_seed(0)
-    adapter = TokenAdapter(in_dim=6, width=WIDTH, num_heads=2, ffn_dim=24, out_dim=DIM, num_tokens=VOCAB)
+    adapter = TokenAdapter(in_dim=LETTERS, width=16, num_layers=2, num_heads=2, ffn_dim=24, out_dim=DIM)
     with torch.no_grad():
-        for parameter in (adapter.lead, adapter.tail, adapter.filler):
+        for parameter in (adapter.lead, adapter.tail, adapter.filler, adapter.out.weight):
             parameter.normal_()
-        adapter.tokens.weight.normal_()
     return adapter
 
 
-def frames(batch: int, places: int, *lengths: int) -> Memory:
+@pytest.fixture
+def table() -> Tensor:
     torch.manual_seed(1)
+    return torch.randn(VOCAB, DIM)
+
+
+def frames(batch: int, places: int, *lengths: int) -> Memory:
+    torch.manual_seed(2)
     keep = torch.arange(places) < torch.tensor(lengths or [places] * batch).unsqueeze(1)
-    return Memory(torch.randn(batch, places, 6), keep)
+    return Memory(3 * torch.randn(batch, places, LETTERS), keep)
 
 
-def certain(*names: int) -> Memory:
-    """Logits of one clip whose places say these for sure: 0 is nothing, t + 1 token t."""
-    logits = torch.full((1, len(names), VOCAB + 1), -1e4)
-    logits[0, torch.arange(len(names)), torch.tensor(names)] = 0
-    return Memory(logits, torch.ones(1, len(names), dtype=torch.bool))
+def certain(names: list[int], choices: int) -> Tensor:
+    """Logits [len(names), choices] that are sure of these names."""
+    logits = torch.full((len(names), choices), -1e4)
+    logits[torch.arange(len(names)), torch.tensor(names)] = 0
+    return logits
 
 
-def test_what_is_named_for_sure_stands_as_in_a_text(adapter):
-    table = torch.randn(VOCAB, DIM)
-    said = certain(BLANK, 3, 3, BLANK, BLANK, 3, 7, 7, 7, BLANK, 1, BLANK, BLANK, BLANK)
-    told, keep = adapter.tell(said, table)
-    expected = [adapter.filler.expand(2, -1), adapter.lead, table[[2, 2, 6, 0]], adapter.tail]
-    assert keep.all() and torch.equal(told[0], torch.cat(expected))
+def test_letters_are_there_once_however_long_they_take():
+    heard = letters_there(certain([BLANK, 3, 3, BLANK, 3, 1, 1, 4, BLANK, BLANK], LETTERS))
+    assert torch.equal(heard, torch.eye(LETTERS)[[3, 3, 1, 4]])
+    assert letters_there(certain([BLANK] * 6, LETTERS)).shape == (0, LETTERS)
 
 
-def test_doubt_is_a_mixture_of_the_core_s_embeddings(adapter):
-    table, doubt = torch.randn(VOCAB, DIM), certain(BLANK, 4, BLANK)
-    doubt.x[0, 1, 4], doubt.x[0, 1, 9] = torch.tensor(0.75).log(), torch.tensor(0.25).log()
-    torch.testing.assert_close(adapter.tell(doubt, table).x[0, 2], 0.75 * table[3] + 0.25 * table[8])
+def test_a_letter_that_is_only_suspected_is_there_with_what_else_it_might_be():
+    likely = torch.tensor([[0.98, 0.02, 0, 0, 0], [0.6, 0, 0.3, 0.1, 0], [0.3, 0, 0.5, 0.2, 0], [0.98, 0.02, 0, 0, 0]])
+    torch.testing.assert_close(letters_there(likely.log()), torch.tensor([[0.6, 0, 0.5, 0.2, 0]]))
 
 
-def test_silence_and_no_clip_at_all_say_nothing(adapter):
-    table = torch.randn(VOCAB, DIM)
-    told = adapter.tell(certain(*[BLANK] * 10), table).x[0]
+def test_tokens_are_named_once_by_their_numbers_in_the_core():
+    assert tokens_named(certain([BLANK, 3, 3, BLANK, 3, 7, 1, BLANK], VOCAB + 1)).tolist() == [2, 2, 6, 0]
+
+
+def test_tokens_stand_at_the_end_of_their_places(adapter, table):
+    expected = [adapter.filler.expand(2, -1), adapter.lead, table[:4], adapter.tail]
+    assert torch.equal(adapter.placed(table[:4], 2 * AROUND + 6), torch.cat(expected))
+    assert torch.equal(adapter.placed(table[:4], 5), torch.cat([adapter.lead[-1:], table[:4]]))
+    assert torch.equal(adapter.placed(table[:4], 3), table[:3])
+
+
+def test_silence_and_no_clip_at_all_say_nothing(adapter, table):
+    with torch.no_grad():
+        adapter.out.weight.zero_()
+        adapter.out.bias.copy_(adapter.blank.copy_(100 * torch.ones(DIM)))
+    silence = Memory(certain([BLANK] * 20, LETTERS).unsqueeze(0), torch.ones(1, 20, dtype=torch.bool))
+    told = adapter(silence, table).x[0]
     assert torch.equal(told, torch.cat([adapter.filler.expand(2, -1), adapter.lead, adapter.tail]))
-    nothing = Memory(torch.zeros(1, 2, VOCAB + 1), torch.zeros(1, 2, dtype=torch.bool))
-    assert adapter.tell(nothing, table).x.shape == (1, 2, DIM)
-
-
-def test_where_there_is_no_room_the_tokens_stay(adapter):
-    table = torch.randn(VOCAB, DIM)
-    assert torch.equal(adapter.tell(certain(2, 5, 2, 5), table).x[0], table[[1, 4, 1, 4]])
-    one_more = adapter.tell(certain(2, 5, 2, 5, BLANK), table).x[0]
-    assert torch.equal(one_more, torch.cat([adapter.lead[-1:], table[[1, 4, 1, 4]]]))
+    nothing = Memory(torch.zeros(1, 4, LETTERS), torch.zeros(1, 4, dtype=torch.bool))
+    told, keep = adapter(nothing, table)
+    assert told.shape == (1, 2, DIM) and not keep.any()
 
 
 @torch.no_grad()
-def test_padding_and_company_change_nothing(adapter):
-    table, both = torch.randn(VOCAB, DIM), frames(2, 21, 21, 12)
+def test_padding_and_company_change_nothing(adapter, table):
+    both = frames(2, 41, 41, 24)
     told = adapter(both, table)
-    alone = adapter(Memory(both.x[1:, :12], both.keep[1:, :12]), table)
-    torch.testing.assert_close(told.x[1, :6], alone.x[0])
-    both.x[1, 12:] = 7.0
+    alone = adapter(Memory(both.x[1:, :24], both.keep[1:, :24]), table)
+    torch.testing.assert_close(told.x[1, :12], alone.x[0])
+    both.x[1, 24:] = 7.0
     torch.testing.assert_close(adapter(both, table).x[0], told.x[0])
-    torch.testing.assert_close(adapter(both, table).x[1, :6], told.x[1, :6])
-    assert told.keep.sum(1).tolist() == [11, 6]
+    torch.testing.assert_close(adapter(both, table).x[1, :12], told.x[1, :12])
+    assert told.keep.sum(1).tolist() == [21, 12]
 
 
-def test_means_of_runs_of_one_name():
-    x = torch.tensor([[1.0], [3.0], [5.0], [7.0], [9.0]])
-    assert means_of_runs(x, torch.tensor([4, 4, BLANK, 4, 2])).flatten().tolist() == [2.0, 7.0, 9.0]
-    assert means_of_runs(x[:0], torch.tensor([], dtype=torch.long)).shape == (0, 1)
+@torch.no_grad()
+def test_every_letter_and_the_room_around_them_can_name_a_token(adapter, table):
+    logits, keep = adapter.name_tokens([torch.eye(LETTERS)[[1, 2]], torch.eye(LETTERS)[[3]]], table)
+    assert logits.shape == (2, 2 + 2 * EDGE, VOCAB + 1) and keep.sum(1).tolist() == [2 + 2 * EDGE, 1 + 2 * EDGE]
 
 
-def test_tokens_learn_from_what_the_core_makes_of_them(adapter):
-    adapter(frames(1, 60), torch.randn(VOCAB, DIM)).x.square().sum().backward()
-    assert all(parameter.grad is not None for parameter in adapter.parameters())
+def test_the_reader_learns_the_core_s_tokens_and_not_the_core(adapter, table):
+    table.requires_grad_(False)
+    spelled, tokens = torch.eye(LETTERS)[[1, 3, 2]], torch.tensor([[5, 2]])
+    optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
+    for _ in range(60):
+        logits, _ = adapter.name_tokens([spelled], table)
+        loss = torch.nn.functional.ctc_loss(
+            logits.log_softmax(-1).transpose(0, 1), tokens, torch.tensor([logits.shape[1]]), torch.tensor([2])
+        )
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    named = adapter.name_tokens([spelled], table).x[0].argmax(-1).unique_consecutive()
+    assert named[named != BLANK].tolist() == [5, 2] and table.grad is None

@@ -180,6 +180,13 @@ def long_sound(tmp_path_factory) -> Path:
     return path
 
 
+def test_a_configuration_that_no_ears_fit_says_what_is_accepted():
+    with pytest.raises(ValueError, match="adapter is 'linear'; accepted: rotary, tokens, stacking, transformer"):
+        SpeechConfig(adapter="linear")
+    with pytest.raises(ValueError, match="adapter is 'tokens' and letters is empty; accepted: letters for it to read"):
+        SpeechConfig(adapter="tokens")
+
+
 def test_a_long_sound_is_transcribed_piece_by_piece(assistant, long_sound):
     [segments] = transcribe(assistant.model, assistant.processor, [long_sound], "English")
     assert [s.start_s for s in segments] == pytest.approx([0, 3.5, 8], abs=0.3)

@@ -33,7 +33,7 @@ STEPS_A_GROUP = 8  # their utterances are drawn together and parted by length: l
 HEARINGS = 3  # of each utterance, with other bands hidden: to make one costs half of what learning from it does
 GROUPS_BETWEEN = 10  # made between two hearings of a group
 HELD_OUT_UTTERANCES = 192
-EASY_SHARE = 0.11  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
+EASY_SHARE = 0.055  # of the spelling steps, the first ones: short phrases in quiet rooms, of which more fit a step
 EASY_UTTERANCES_A_STEP = 32
 
 
@@ -101,7 +101,7 @@ class SpellingStage:
 
     name = "speech-encoder"
 
-    def __init__(self, run: Path, steps: int = 18_000, seed: int = 0):
+    def __init__(self, run: Path, steps: int = 36_000, seed: int = 0):
         torch.manual_seed(seed)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=200)
         self.model = Speller()

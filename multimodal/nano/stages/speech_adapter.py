@@ -1,13 +1,15 @@
-"""Stage `speech-adapter`: encoder and adapter learn to name the core's tokens in speech.
+"""Stage `speech-adapter`: the adapter learns to read what the encoder spells, and names the core's tokens.
 
-As in the paper (8.3.2) the encoder goes on learning and the core does not. The adapter names tokens by CTC, and
-what it names stands in the core's text as a text would (`adapters.token_adapter`): what the core then does with
-it, repeat, translate or answer, it has learnt in words alone. CTC of letters on the encoder's frames stays as a
-second loss, our choice, so that letters keep their times.
+The encoder has learnt all it will; the adapter reads its letters with all its errors (`adapters.token_adapter`), and
+besides them texts that are misspelled as an unsure ear spells, which cost no sound and bring many more words. What is
+named stands in the core's text as a text would: what the core then does with it, repeat, translate or answer, it has
+learnt in words alone. In the paper (8.3.2) the encoder goes on learning and there is no CTC: our choice.
 """
 
+import math
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import jiwer
@@ -18,89 +20,128 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.memory import Memory
+from adapters.token_adapter import letters_there
 
 from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
-from ..compose import core_weights
+from ..compose import core_weights, spelling_weights
+from ..speech.letters import letters, spelled
+from ..speech.misspelling import misspelled
 from ..speech.spoken_set import SpokenSet
-from ..speech.utterances import scored
+from ..speech.utterances import sample_utterance, scored
 from ..text.tokenizer import ConversationEncoder
-from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, Heard, Speller, ctc_loss, hear, heard, hide_bands, utterances
+from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, ctc_loss, hear, heard, hide_bands, utterances
 from .speech_places import SpeechPlacesStage, ears_around, right_answers
 from .speech_tasks import answer, answer_rows, sample_task
 
-LETTERS_WEIGHT = 0.3
-ENCODER_LR_SHARE = 0.25  # of the adapter's learning rate: more makes it forget how to spell
+MISSPELLED_A_STEP = 48
+OTHER_TOKENS = 700  # of the vocabulary, which stand for all that a step's texts do not hold
 
 
 class SpeechAdapterStage:
-    """What is trained on speech through the core's tokens; see `multimodal.training.loop.Stage`."""
+    """What is trained on spellings of speech; see `multimodal.training.loop.Stage`."""
 
     name = "speech-adapter"
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerFast, core_config: LlamaConfig, run: Path, steps: int = 6000, seed: int = 0
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        core_config: LlamaConfig,
+        run: Path,
+        steps: int = 11_000,
+        seed: int = 0,
     ):
         torch.manual_seed(seed)
         self.seed, self._tokenizer, self._encoder = seed, tokenizer, ConversationEncoder(tokenizer)
-        self.schedule = Schedule(
-            steps=steps, peak_lr=1e-3, muon_lr=1e-3, warmup_steps=100, slow="speech.", slow_share=ENCODER_LR_SHARE
-        )
+        self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=100)
         self.model = composed = ears_around(core_config, core_weights(run))
-        speller = Speller()
-        speller.load_state_dict(load_file(run / "speech-encoder" / "final.safetensors"))
-        composed.speech.conformer, composed.speech_letters = speller.conformer, speller.head
-        composed.speech.frozen = False
-        composed.load_state_dict(load_file(run / SpeechPlacesStage.name / "final.safetensors"), strict=False)
+        before = spelling_weights(run) | load_file(run / SpeechPlacesStage.name / "final.safetensors")
+        composed.load_state_dict(before, strict=False)
+        for name, parameter in composed.named_parameters():
+            parameter.requires_grad_(name.startswith("speech_adapter.") and name not in before)
         self._set, self._held_out = SpokenSet(seed + 2), SpokenSet(seed + 2, held_out=True)
 
-    def batch(self, step: int) -> dict[str, Tensor]:
-        batch = self._collate(hear(self._set, step))
-        batch["features"] = batch["features"].clone()
-        hide_bands(batch["features"], random.Random(f"speech adapter {self.seed} {step}"))
-        return batch
+    @property
+    def _table(self) -> Tensor:
+        return self.model.core.get_input_embeddings().weight
 
-    def _collate(self, told: Heard) -> dict[str, Tensor]:
-        tokens = [torch.tensor(self._encoder.text(one.text)) + 1 for one in told.utterances]  # 0 is CTC's blank
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Features of sounds, misspelled texts behind each other, and the tokens of both, those of the sounds first.
+
+        Tokens are numbered from 1 among those that the step may name; see `few_tokens`.
+        """
+        rng, told = random.Random(f"speech adapter {self.seed} {step}"), hear(self._set, step)
+        features = told.features.clone()
+        hide_bands(features, rng)
+        read = [sample_utterance(rng) for _ in range(MISSPELLED_A_STEP)]
+        spellings = [misspelled(spelled(one.text, one.language).tolist(), len(letters()), rng) for one in read]
+        texts = [self._encoder.text(one.text) for one in (*told.utterances, *read)]
+        among, shift = few_tokens(texts, len(self._table), rng)
+        number = {token: at for at, token in enumerate(among.tolist(), start=1)}
+        tokens = [torch.tensor([number[token] for token in text]) for text in texts]
         return {
-            "features": told.features,
+            "features": features,
             "frames": told.frames,
-            "letters": told.letters,
-            "num_letters": told.num_letters,
+            "misspelled": torch.cat(spellings),
+            "num_misspelled": torch.tensor([len(one) for one in spellings]),
+            "among": among,
+            "shift": shift,
             "tokens": pad_sequence(tokens, batch_first=True),
             "num_tokens": torch.tensor([len(one) for one in tokens]),
         }
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         with fast_arithmetic(batch["features"].device):
-            named, spelled = self._hear(batch)
-        tokens = ctc_loss(named.x.float(), named.keep, batch["tokens"], batch["num_tokens"])
-        letters = ctc_loss(spelled.x.float(), spelled.keep, batch["letters"], batch["num_letters"])
-        return tokens + LETTERS_WEIGHT * letters, {"tokens": tokens.item(), "letters": letters.item()}
+            spellings = self._spell(batch["features"], batch["frames"])
+            misspelled = batch["misspelled"].split(batch["num_misspelled"].tolist())
+            named = self.model.speech_adapter.name_tokens([*spellings, *misspelled], self._table[batch["among"]])
+        return ctc_loss(named.x.float() + batch["shift"], named.keep, batch["tokens"], batch["num_tokens"]), {}
 
-    def _hear(self, batch: dict[str, Tensor]) -> tuple[Memory, Memory]:
-        """Logits of tokens at the adapter's places, and of letters at the encoder's frames."""
-        frames = self.model.speech.conformer(batch["features"], batch["frames"])
-        return self.model.speech_adapter.name_tokens(frames), Memory(self.model.speech_letters(frames.x), frames.keep)
+    @torch.no_grad()
+    def _spell(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+        x, keep = self.model.speech.conformer(features, frames)
+        logits = self.model.speech_letters(x)
+        return [letters_there(clip[there]) for clip, there in zip(logits, keep, strict=True)]
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Error rates of letters and words of the tokens named; exact answers by kind, with the right tokens before."""
+        """Error rates of letters and words of the tokens named, and exact answers by kind, the right tokens before."""
         exact, right_texts, texts = defaultdict(list), [], []
         rng, place = random.Random(f"speech adapter {self.seed} held out"), self.model.config.speech_place_id
-        table = self.model.core.get_input_embeddings().weight
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
             told = heard(utterances(self._held_out, step))
-            named, _ = self._hear(self._collate(told))
-            x, keep = self.model.speech_adapter.tell(named, table)
+            clips = self._clips(told.features, told.frames)
             tasks = [sample_task(one, rng) for one in told.utterances]
-            rows = answer_rows(self._tokenizer, self._encoder, place, tasks, keep.sum(1).tolist())
-            clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
+            rows = answer_rows(self._tokenizer, self._encoder, place, tasks, list(map(len, clips)))
             right = right_answers(answer(self.model, rows.ids, rows.at, clips), rows.targets, rows.row)
-            for one, task, is_right, logits, there in zip(told.utterances, tasks, right, *named, strict=True):
+            named = self.model.speech_adapter.name_tokens(self._spell(told.features, told.frames), self._table)
+            for one, task, is_right, text in zip(told.utterances, tasks, right, self._texts(named), strict=True):
                 exact[task.kind].append(is_right)
-                tokens = logits[there].argmax(-1).unique_consecutive()
                 right_texts.append(scored(one.text, one.language))
-                texts.append(scored(self._encoder.decode((tokens[tokens > 0] - 1).tolist()), one.language))
+                texts.append(scored(text, one.language))
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
         return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
+
+    def _clips(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+        """What the core reads of each sound: [S, D]."""
+        x, keep = self.model.speech.conformer(features, frames)
+        told = self.model.speech_adapter(Memory(self.model.speech_letters(x), keep), self._table)
+        return [clip[there] for clip, there in zip(*told, strict=True)]
+
+    def _texts(self, named: Memory) -> list[str]:
+        best = [logits[there].argmax(-1).unique_consecutive() for logits, there in zip(*named, strict=True)]
+        return [self._encoder.decode((tokens[tokens > 0] - 1).tolist()) for tokens in best]
+
+
+def few_tokens(texts: Sequence[Sequence[int]], vocabulary: int, rng: random.Random) -> tuple[Tensor, Tensor]:
+    """The tokens [N] of the texts, and behind them some others drawn from the vocabulary, which stand for the rest.
+
+    To choose among all of the vocabulary costs more than all else of a step. What the drawn ones' logits are to be
+    shifted by [N + 1], CTC's blank first, makes each of them count for as many as it stands for (importance
+    sampling, Bengio and Senecal 2003).
+    """
+    said = sorted({token for text in texts for token in text})
+    others = [token for token in rng.sample(range(vocabulary), OTHER_TOKENS) if token not in set(said)]
+    shift = torch.zeros(1 + len(said) + len(others))
+    shift[1 + len(said) :] = math.log((vocabulary - len(said)) / len(others))
+    return torch.tensor(said + others), shift

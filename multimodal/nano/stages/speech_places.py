@@ -29,9 +29,7 @@ MOST_FILLED = 120  # places that are left; a sentence leaves about 30
 
 def ears_around(core_config: LlamaConfig, core: dict[str, Tensor]) -> MultimodalLlama:
     """Fresh ears around a core of these weights, all of it frozen but the ears."""
-    composed = MultimodalLlama(
-        MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config(core_config.vocab_size))
-    )
+    composed = MultimodalLlama(MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config()))
     composed.core.load_state_dict(core, strict=False)  # the head is the tied table
     nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
     return composed

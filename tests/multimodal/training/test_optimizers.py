@@ -17,12 +17,12 @@ class TiedModel(nn.Module):
         self.head.weight = self.table.weight
 
 
-def trained_by(model: nn.Module, muon_lr: float | None, **slow) -> dict[str, tuple[str, float, float]]:
+def trained_by(model: nn.Module, muon_lr: float | None) -> dict[str, tuple[str, float, float]]:
     """Name of each trained parameter -> optimizer, peak rate, decay."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         names[id(parameter)]: (type(optimizer).__name__, group["peak_lr"], group["weight_decay"])
-        for optimizer in build_optimizers(model, peak_lr=0.1, muon_lr=muon_lr, weight_decay=0.01, **slow)
+        for optimizer in build_optimizers(model, peak_lr=0.1, muon_lr=muon_lr, weight_decay=0.01)
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
@@ -33,12 +33,6 @@ def test_muon_trains_the_weights_of_linear_layers_and_no_others():
     rest |= {name: ("AdamW", 0.1, 0.01) for name in ("table.weight", "convolution.weight")}
     assert trained_by(TiedModel(), muon_lr=0.3) == rest | {"hidden.weight": ("Muon", 0.3, 0.01)}
     assert trained_by(TiedModel(), muon_lr=None) == rest | {"hidden.weight": ("AdamW", 0.1, 0.01)}
-
-
-def test_what_is_slow_learns_at_its_share_of_the_rate_and_all_else_as_before():
-    slow = dict(slow={"hidden.weight", "convolution.bias"}, slow_share=0.5)
-    changed = {"hidden.weight": ("Muon", 0.15, 0.01), "convolution.bias": ("AdamW", 0.05, 0.0)}
-    assert trained_by(TiedModel(), muon_lr=0.3, **slow) == trained_by(TiedModel(), muon_lr=0.3) | changed
 
 
 def test_a_step_moves_every_trained_parameter_and_nothing_else():

@@ -260,5 +260,6 @@ def test_nano_hears_a_sample_as_well_as_its_figures_say(figures):
 def test_nano_hears_the_spoken_example():
     folder = Path(__file__).parents[4] / "examples"
     nano = multimodal.load("nano", device="cpu")
-    written = nano.ask("How many circles are there?", image=folder / "scene.png").text
+    written = nano.ask("What color is the star?", image=folder / "scene.png").text
     assert nano.ask(audio=folder / "question.wav", image=folder / "scene.png").text == written
+    assert nano.transcribe(folder / "question.wav", language="English") == "What color is the star?"
