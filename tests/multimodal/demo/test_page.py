@@ -309,8 +309,6 @@ def test_tasks_have_a_language(visit, tiny_page, hummed):
 
 
 def test_nano_is_asked_aloud_by_upload(visit, nano_page, nano):
-    if nano.model.speech is None:
-        pytest.skip("nano has no ears yet")
     page = visit(nano_page)
     ask(page, "", SCENE, SPOKEN)
     said = nano.ask(image=str(SCENE), audio=str(SPOKEN), max_new_tokens=MAX_NEW_TOKENS).text
@@ -324,8 +322,6 @@ def test_nano_is_asked_about_a_clip(visit, nano_page, nano):
 
 
 def test_nano_is_asked_by_microphone(visit, nano_page, nano):
-    if nano.model.speech is None:
-        pytest.skip("nano has no ears yet")
     page = visit(nano_page)
     page.set_input_files("#box input[type=file]", str(SCENE))
     page.wait_for_selector("#box .thumbnail-item")
