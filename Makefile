@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 
 .PHONY: ask demo test evaluate lint
 
-ask: .venv/.voice  ## the main job: questions about pictures and a clip, written and spoken, answered by the nano model that ships here
+ask: .venv/.voice  ## the main job: nano, which ships here, answers written and spoken questions about pictures and a clip
 	$(BIN)/multimodal ask "How many things are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "How many circles are there?" --image examples/scene.png
 	$(BIN)/multimodal ask "What color is the star?" --image examples/scene.png

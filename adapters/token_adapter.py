@@ -47,8 +47,11 @@ class TokenAdapter(nn.Module):
     def forward(self, letters: Memory, table: Tensor) -> Memory:
         """Logits of letters at an encoder's frames [B, T, L], the core's embeddings [V, D] -> embeddings [B, S, D]."""
         spellings = [letters_there(clip[there]) for clip, there in zip(*letters, strict=True)]
-        named = self.name_tokens(spellings, table)
-        keep = letters.keep[:, :: self.stride]
+        return self.tell(self.name_tokens(spellings, table), letters.keep, table)
+
+    def tell(self, named: Memory, frames: Tensor, table: Tensor) -> Memory:
+        """What `name_tokens` gave of clips whose frames [B, T] are there -> embeddings [B, S, D]."""
+        keep = frames[:, :: self.stride]
         told = [
             self.placed(table[tokens_named(logits[there])], places)
             for logits, there, places in zip(*named, keep.sum(1).tolist(), strict=True)
@@ -88,10 +91,10 @@ def letters_there(logits: Tensor) -> Tensor:
     """
     likely = logits.float().softmax(-1)
     names = (likely[:, 1:].argmax(-1) + 1).masked_fill(likely[:, BLANK] > SURE, BLANK)
-    begins, run = runs(names)
-    best = likely.new_zeros(int(begins.sum()), likely.shape[1])
+    names, run = names.unique_consecutive(return_inverse=True)
+    best = likely.new_zeros(len(names), likely.shape[1])
     best.scatter_reduce_(0, run.unsqueeze(1).expand_as(likely), likely, "amax")
-    return best[names[begins] != BLANK]
+    return best[names != BLANK]
 
 
 def tokens_named(logits: Tensor) -> Tensor:
@@ -101,9 +104,3 @@ def tokens_named(logits: Tensor) -> Tensor:
     """
     names = logits.argmax(-1).unique_consecutive()
     return names[names != BLANK] - 1
-
-
-def runs(names: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a run of equal names [T] begins, bool [T], and the number of each name's run [T]."""
-    begins = names.diff(prepend=names.new_full((1,), -1)) != 0
-    return begins, begins.cumsum(0) - 1

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.memory import Memory
-from adapters.token_adapter import letters_there
+from adapters.token_adapter import letters_there, tokens_named
 
 from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
@@ -92,16 +92,15 @@ class SpeechAdapterStage:
 
     def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
         with fast_arithmetic(batch["features"].device):
-            spellings = self._spell(batch["features"], batch["frames"])
+            spellings = _spellings(self._letters(batch["features"], batch["frames"]))
             misspelled = batch["misspelled"].split(batch["num_misspelled"].tolist())
             named = self.model.speech_adapter.name_tokens([*spellings, *misspelled], self._table[batch["among"]])
         return ctc_loss(named.x.float() + batch["shift"], named.keep, batch["tokens"], batch["num_tokens"]), {}
 
     @torch.no_grad()
-    def _spell(self, features: Tensor, frames: Tensor) -> list[Tensor]:
+    def _letters(self, features: Tensor, frames: Tensor) -> Memory:
         x, keep = self.model.speech.conformer(features, frames)
-        logits = self.model.speech_letters(x)
-        return [letters_there(clip[there]) for clip, there in zip(logits, keep, strict=True)]
+        return Memory(self.model.speech_letters(x), keep)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -110,11 +109,12 @@ class SpeechAdapterStage:
         rng, place = random.Random(f"speech adapter {self.seed} held out"), self.model.config.speech_place_id
         for step in range(HELD_OUT_UTTERANCES // UTTERANCES_A_STEP):
             told = heard(utterances(self._held_out, step))
-            clips = self._clips(told.features, told.frames)
+            spelling = self._letters(told.features, told.frames)
+            named = self.model.speech_adapter.name_tokens(_spellings(spelling), self._table)
+            clips = _clips(self.model.speech_adapter.tell(named, spelling.keep, self._table))
             tasks = [sample_task(one, rng) for one in told.utterances]
             rows = answer_rows(self._tokenizer, self._encoder, place, tasks, list(map(len, clips)))
             right = right_answers(answer(self.model, rows.ids, rows.at, clips), rows.targets, rows.row)
-            named = self.model.speech_adapter.name_tokens(self._spell(told.features, told.frames), self._table)
             for one, task, is_right, text in zip(told.utterances, tasks, right, self._texts(named), strict=True):
                 exact[task.kind].append(is_right)
                 right_texts.append(scored(one.text, one.language))
@@ -122,15 +122,17 @@ class SpeechAdapterStage:
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
         return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
 
-    def _clips(self, features: Tensor, frames: Tensor) -> list[Tensor]:
-        """What the core reads of each sound: [S, D]."""
-        x, keep = self.model.speech.conformer(features, frames)
-        told = self.model.speech_adapter(Memory(self.model.speech_letters(x), keep), self._table)
-        return [clip[there] for clip, there in zip(*told, strict=True)]
-
     def _texts(self, named: Memory) -> list[str]:
-        best = [logits[there].argmax(-1).unique_consecutive() for logits, there in zip(*named, strict=True)]
-        return [self._encoder.decode((tokens[tokens > 0] - 1).tolist()) for tokens in best]
+        return [self._encoder.decode(tokens_named(logits).tolist()) for logits in _clips(named)]
+
+
+def _clips(batch: Memory) -> list[Tensor]:
+    """What is there of each clip."""
+    return [clip[there] for clip, there in zip(*batch, strict=True)]
+
+
+def _spellings(logits: Memory) -> list[Tensor]:
+    return [letters_there(clip) for clip in _clips(logits)]
 
 
 def few_tokens(texts: Sequence[Sequence[int]], vocabulary: int, rng: random.Random) -> tuple[Tensor, Tensor]:

@@ -76,7 +76,10 @@ def stage(run) -> SpeechAdapterStage:
 def answered(stage: SpeechAdapterStage, spoken: list[Spoken]) -> tuple[AnswerRows, Tensor]:
     """The rows in which these are transcribed, and the core's logits before the answers' tokens."""
     told = heard(spoken)
-    clips, tasks = stage._clips(told.features, told.frames), [transcription(one) for one in told.utterances]
+    letters = stage._letters(told.features, told.frames)
+    x, keep = stage.model.speech_adapter(letters, stage.model.core.get_input_embeddings().weight)
+    clips = [clip[there] for clip, there in zip(x, keep, strict=True)]
+    tasks = [transcription(one) for one in told.utterances]
     place = stage.model.config.speech_place_id
     rows = answer_rows(stage._tokenizer, stage._encoder, place, tasks, list(map(len, clips)))
     return rows, answer(stage.model, rows.ids, rows.at, clips)
