@@ -24,7 +24,7 @@ from .text.clips import ACTIONS
 SPEECH_FIGURES = "speech_figures.json"
 SEED = 0  # of every stage, unless the recipe is told otherwise
 _STAGES = ("core", "trunk", "image-adapter")
-_LATER_STAGES = ("video", "best-rq", "speech-encoder", "speech-adapter")  # which a run may lack
+_LATER_STAGES = ("video", "best-rq", "speech-encoder", "speech-places", "speech-adapter")  # which a run may lack
 _PAUSE_S = 600  # a longer gap in a stage's log is a run that stood still, and does not count as work
 _PARTS = {
     "core.safetensors": "text core",
@@ -37,11 +37,13 @@ _PARTS = {
 
 
 def stage_facts(run: Path) -> dict[str, dict[str, int]]:
-    """For each stage of a run: its steps, and the seconds that its logs tell of, where it has logs."""
+    """For each stage of a run: its steps, the seconds that its logs tell of, where it has logs, and after how many
+    steps these begin where the stage went on from weights that were trained before.
+    """
     facts: dict[str, dict[str, int]] = {}
     for stage in (*_STAGES, *(one for one in _LATER_STAGES if (run / one / "final.safetensors").exists())):
         with safe_open(run / stage / "final.safetensors", "pt") as final:
-            facts[stage] = {"steps": int(final.metadata()["steps"])}
+            facts[stage] = {name: int(number) for name, number in final.metadata().items() if name != "format"}
         if (run / stage / "logs").is_dir():
             facts[stage]["seconds"] = round(_logged_seconds(run / stage / "logs"))
     return facts
@@ -83,10 +85,24 @@ def write_card(folder: Path, measured: dict[str, Any], stages: dict[str, dict[st
         raise ValueError(f"{folder}: the figures were measured on other weights (other bytes in {', '.join(other)})")
     before = json.loads((folder / "figures.json").read_text("utf-8")) if (folder / "figures.json").exists() else {}
     known = before.get("stages", {})  # a run that began with shipped parts has no logs of how these were made
-    stages = known | {name: facts for name, facts in stages.items() if "seconds" in facts or name not in known}
+    stages = known | {
+        name: _with_time_before(facts, known.get(name, {}))
+        for name, facts in stages.items()
+        if "seconds" in facts or name not in known
+    }
     figures = before | {"run": run_line(stages, machine), "stages": stages, **measured}
     (folder / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
     (folder / "README.md").write_text(card(folder, figures), "utf-8")
+
+
+def _with_time_before(facts: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    """Facts of a stage, which may have gone on from where the facts before it end: then time counts from its start."""
+    if facts["steps"] == before.get("steps") and "seconds" in before:
+        return before  # told already
+    facts = dict(facts)
+    if facts.pop("begun_after", None) == before.get("steps") and "seconds" in before:
+        facts["seconds"] = facts.get("seconds", 0) + before["seconds"]
+    return facts
 
 
 def card(folder: Path, figures: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Nano's composition: which facts its parts share, and how a run's folder becomes a model."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -66,6 +67,12 @@ def spelling_weights(run: Path) -> dict[str, Tensor]:
     return {homes[name.split(".")[0]] + name[name.index(".") :]: value for name, value in trained.items()}
 
 
+def places_weights(run: Path) -> dict[str, Tensor]:
+    """What stands around the tokens that the speech adapter of a run names."""
+    trained = load_file(run / "speech-places" / "final.safetensors")
+    return {name: value for name, value in trained.items() if name.startswith("speech_adapter.")}
+
+
 def trunk_weights(run: Path) -> dict[str, Tensor]:
     """The vision transformer of a run, named as open_clip names it, rounded.
 
@@ -84,28 +91,35 @@ def picture_weights(run: Path) -> dict[str, Tensor]:
     return half_precise({name: value for name, value in trained.items() if not name.startswith("vision.trunk.")})
 
 
-def begin_with_shipped(run: Path) -> None:
-    """Put the shipped nano's core, trunk and picture adapter into a run as if it had trained them.
+# Of each stage that the shipped nano can stand for: the prefixes of its weights there, and in the stage's own file.
+_SHIPPED = {
+    "core": {"core.": ""},
+    "trunk": {"vision.trunk.": "visual."},
+    "image-adapter": {name: name for name in ("vision.", "image_projection.", "image.")},
+    "video": {name: f"nano.{name}" for name in ("video_encoder.", "video.")},
+    "speech-encoder": {"speech.conformer.": "conformer.", "speech_letters.": "head."},
+    "speech-places": {f"speech_adapter.{name}": f"speech_adapter.{name}" for name in ("filler", "lead", "tail")},
+    "speech-adapter": {"speech_adapter.": "speech_adapter."},
+}
+_HOMES = [(prefix, stage, new) for stage, names in _SHIPPED.items() for prefix, new in names.items()]
+EYES = ("core", "trunk", "image-adapter")
+EYES_AND_EARS = tuple(_SHIPPED)
+
+
+def begin_with_shipped(run: Path, stages: Iterable[str] = EYES) -> None:
+    """Put weights of the shipped nano into a run as if its stages had trained them.
 
     The tokenizer follows from the corpus, and is the shipped one.
     """
-    weights = {
-        name: weight.float() if weight.is_floating_point() else weight for name, weight in read_weights(NANO).items()
-    }
     steps = json.loads((NANO / "figures.json").read_text("utf-8"))["stages"]
-    renamed = {
-        "core": ("core.", "", ()),
-        "trunk": ("vision.trunk.", "visual.", ()),
-        "image-adapter": (("vision.", "image_projection.", "image."), None, "vision.trunk."),
-    }
-    for stage, (prefixes, new, besides) in renamed.items():
-        part = {
-            name if new is None else new + name.removeprefix(prefixes): weight
-            for name, weight in weights.items()
-            if name.startswith(prefixes) and not name.startswith(besides)
-        }
+    parts: dict[str, dict[str, Tensor]] = {stage: {} for stage in _SHIPPED}
+    for name, weight in read_weights(NANO).items():
+        if homes := [home for home in _HOMES if name.startswith(home[0])]:
+            prefix, stage, new = max(homes, key=lambda home: len(home[0]))  # the trunk is of the vision, too
+            parts[stage][new + name.removeprefix(prefix)] = weight.float() if weight.is_floating_point() else weight
+    for stage in stages:
         (run / stage).mkdir(parents=True, exist_ok=True)
-        write_atomically(part, run / stage / "final.safetensors", {"steps": str(steps[stage]["steps"])})
+        write_atomically(parts[stage], run / stage / "final.safetensors", {"steps": str(steps[stage]["steps"])})
 
 
 def compose_nano(config: MultimodalLlamaConfig, run: Path) -> MultimodalLlama:

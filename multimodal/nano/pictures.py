@@ -239,11 +239,19 @@ def _cross_corners(build: float) -> list[tuple[float, float]]:
     return corners
 
 
+def _frame(count: int, radius: float, hole: float, turn: float = 0.0) -> list[tuple[float, float]]:
+    """Corners of a regular frame, turned: around the outside, then back around the hole, whose radius is a share."""
+    angles = [2 * math.pi * n / count - math.pi / 2 + turn for n in range(count + 1)]
+    around = [(radius * math.cos(at), radius * math.sin(at)) for at in angles]
+    return around + [(hole * x, hole * y) for x, y in reversed(around)]
+
+
 def _odd_corners(build: float) -> list[tuple[float, float]]:
     """One of some shapes that have no name here."""
     return _ODD_SHAPES[min(len(_ODD_SHAPES) - 1, int(build * len(_ODD_SHAPES)))]
 
 
+_QUARTERS = [math.pi * (n / 16 - 0.25) for n in range(25)]  # angles of three quarters of a turn
 _ODD_SHAPES: tuple[list[tuple[float, float]], ...] = (
     [(-0.95, -0.35), (0.95, -0.35), (0.95, 0.35), (-0.95, 0.35)],  # bars
     [(-0.35, -0.95), (0.35, -0.95), (0.35, 0.95), (-0.35, 0.95)],
@@ -253,6 +261,12 @@ _ODD_SHAPES: tuple[list[tuple[float, float]], ...] = (
     [(-0.95, -0.8), (0.0, -0.2), (0.95, -0.8), (0.95, 0.8), (0.0, 0.2), (-0.95, 0.8)],  # a bow tie
     [(-0.95, -0.3), (0.1, -0.3), (0.1, -0.85), (0.95, 0.0), (0.1, 0.85), (0.1, 0.3), (-0.95, 0.3)],  # an arrow
     [(0.95 * math.cos(math.pi * n / 12), 0.95 * math.sin(math.pi * n / 12) - 0.45) for n in range(13)],  # half a disc
+    # hollow ones: were the ring alone hollow, a colour never shown on rings would not be known there
+    _frame(4, 1.1, 0.55, turn=math.pi / 4),
+    _frame(3, 1.05, 0.45),
+    _frame(6, 1.0, 0.6),
+    [(0.95 * math.cos(at), 0.95 * math.sin(at)) for at in _QUARTERS]  # a horseshoe
+    + [(0.55 * math.cos(at), 0.55 * math.sin(at)) for at in reversed(_QUARTERS)],
 )
 
 # Corners in units of the radius, y down.

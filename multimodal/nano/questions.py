@@ -5,7 +5,20 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from .scenes import COLOURS, HELD_OUT_PAIRS, NUMBERS, OTHER, SHAPES, SIZES, WORDS, Question, Scene, Thing, describe
+from .scenes import (
+    COLOURS,
+    HELD_OUT_PAIRS,
+    NUMBERS,
+    OTHER,
+    SHAPES,
+    SIZES,
+    UNSEEN_WITH,
+    WORDS,
+    Question,
+    Scene,
+    Thing,
+    describe,
+)
 
 CLEARLY_APART = 0.2  # two centres nearer than this along an axis are not asked to be told apart
 
@@ -59,7 +72,13 @@ def _attribute(attribute: str, kind: str, scene: Scene, rng: random.Random) -> Q
     if not references:
         return None
     name, thing = rng.choice(references)
-    return Question(kind, rng.choice(_ATTRIBUTE_FORMS[attribute]).format(name), getattr(thing, attribute))
+    return _asked_of(thing, attribute, kind, rng.choice(_ATTRIBUTE_FORMS[attribute]).format(name))
+
+
+def _asked_of(thing: Thing, attribute: str, kind: str, text: str) -> Question:
+    """A question that an attribute of the thing answers."""
+    other = {"colour": thing.shape, "shape": thing.colour}.get(attribute)
+    return Question(kind, text, getattr(thing, attribute), UNSEEN_WITH.get(other, frozenset()))
 
 
 _colour, _shape, _size = (partial(_attribute, kind, kind) for kind in ("colour", "shape", "size"))
@@ -117,8 +136,8 @@ def _extreme(scene: Scene, rng: random.Random) -> Question | None:
         return None
     superlative = {"left": "leftmost", "right": "rightmost", "top": "highest", "bottom": "lowest"}[word]
     if rng.random() < 0.5:
-        return Question("position", f"Which shape is {superlative}?", ranked[0].shape)
-    return Question("position", f"What color is the {superlative} shape?", ranked[0].colour)
+        return _asked_of(ranked[0], "shape", "position", f"Which shape is {superlative}?")
+    return _asked_of(ranked[0], "colour", "position", f"What color is the {superlative} shape?")
 
 
 def _yes_no(scene: Scene, rng: random.Random) -> Question | None:

@@ -25,11 +25,11 @@ from .compose import (
     VIDEO_LAYERS,
     begin_with_shipped,
     compose_nano,
-    core_weights,
     ears_config,
     half_precise,
     nano_config,
     picture_weights,
+    places_weights,
     spelling_weights,
     video_config,
 )
@@ -92,8 +92,7 @@ def _train_speech_encoder(out: Path, device: str, num_workers: int) -> None:
 
 def _train_speech_places(out: Path, device: str, num_workers: int) -> None:
     tokenizer = train_tokenizer(out)
-    stage = SpeechPlacesStage(tokenizer, core_config(tokenizer), core_weights(out))
-    train(stage, out, device, num_workers=num_workers)
+    train(SpeechPlacesStage(tokenizer, core_config(tokenizer), out), out, device, num_workers=num_workers)
 
 
 def _train_speech_adapter(out: Path, device: str, num_workers: int) -> None:
@@ -236,7 +235,7 @@ def _ears(run: Path) -> Path:
 
 def _ears_weights(run: Path) -> dict[str, Tensor]:
     """Encoder and head of letters, what stands around the tokens that the adapter names, and the adapter."""
-    return spelling_weights(run) | load_file(run / "speech-places" / "final.safetensors") | load_file(_ears(run))
+    return spelling_weights(run) | places_weights(run) | load_file(_ears(run))
 
 
 def _without_tied_head(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -54,6 +54,13 @@ HELD_OUT_PAIRS = frozenset(
         ("white", "circle"),
     }
 )
+# For each colour and each shape, what training never shows it with. No training loss may say that the two do not go
+# together: that they were not seen together is all there is to know (our choice, as logit adjustment,
+# arXiv 2007.07314, by a prior that is 0 or 1).
+UNSEEN_WITH = {
+    name: frozenset(other for pair in HELD_OUT_PAIRS if name in pair for other in pair if other != name)
+    for name in (*COLOURS, *SHAPES)
+}
 KINDS = ("colour", "shape", "count", "size", "position", "yes/no", "text")
 OTHER = "other"  # a shape or a colour that has no name in this world
 
@@ -100,11 +107,15 @@ class Scene:
 
 @dataclass(frozen=True)
 class Question:
-    """A question, the exact answer in lower case, and its kind (one of `KINDS` or `describe`)."""
+    """A question, the exact answer in lower case, and its kind (one of `KINDS` or `describe`).
+
+    `unseen`: answers that would name a pair which training never shows, and which it must therefore not deny.
+    """
 
     kind: str
     text: str
     answer: str
+    unseen: frozenset[str] = frozenset()
 
 
 def sample_scene(rng: random.Random, held_out: bool = False, max_things: int = 6) -> Scene:

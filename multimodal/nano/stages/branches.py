@@ -17,13 +17,17 @@ from ..text.tokenizer import ConversationEncoder
 
 
 class Branched(Protocol):
-    """A row: its tokens, and [start, stop) of each answer with its end of turn, with the kind of its question."""
+    """A row: its tokens, and [start, stop) of each answer with its end of turn, with the kind of its question.
+
+    undenied: places of answer tokens, each with a token that the loss must not deny there.
+    """
 
     ids: list[int]
     branch: list[int]
     position: list[int]
     answers: list[tuple[int, int]]
     kinds: list[str]
+    undenied: list[tuple[int, int]]
 
 
 Row = TypeVar("Row", bound=Branched)
@@ -44,20 +48,24 @@ def collate(rows: Sequence[Branched], pad: int) -> dict[str, Tensor]:
 
     ids, branch and position [B, T]; of each of A answer tokens: at, its predecessor's place among B * T, targets,
     the token itself, weights, of which long answers have less a token, and answer, which one it belongs to.
+    undenied [N, 2]: of those A the one, and a token that the loss must not deny there.
     """
 
     def padded(lists: list[list[int]], value: int) -> Tensor:
         return pad_sequence([torch.tensor(one) for one in lists], batch_first=True, padding_value=value)
 
     ids = padded([row.ids for row in rows], pad)
-    at, targets, weights, answer, answers = [], [], [], [], 0
+    at, targets, weights, answer, answers, undenied = [], [], [], [], 0, []
     for number, row in enumerate(rows):
+        number_of: dict[int, int] = {}  # of an answer token in the row: which of the A it is
         for start, stop in row.answers:
+            number_of |= {place: len(at) + place - start for place in range(start, stop)}
             at += range(number * ids.shape[1] + start - 1, number * ids.shape[1] + stop - 1)
             targets += row.ids[start:stop]
             weights += [(stop - start) ** -0.5] * (stop - start)
             answer += [answers] * (stop - start)
             answers += 1
+        undenied += [(number_of[place], token) for place, token in row.undenied]
     return {
         "ids": ids,
         "branch": padded([row.branch for row in rows], -1),
@@ -66,6 +74,7 @@ def collate(rows: Sequence[Branched], pad: int) -> dict[str, Tensor]:
         "targets": torch.tensor(targets),
         "weights": torch.tensor(weights),
         "answer": torch.tensor(answer),
+        "undenied": torch.tensor(undenied, dtype=torch.long).view(-1, 2),
     }
 
 
@@ -78,6 +87,7 @@ def sees(branch: Tensor) -> Tensor:
 
 def answer_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
     """Weighted cross-entropy of answer tokens, of logits [A, V], and the share of them that is the likeliest."""
+    logits = logits.index_put(tuple(batch["undenied"].T), logits.new_tensor(-torch.inf))
     nll = F.cross_entropy(logits, batch["targets"], reduction="none")
     right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
     return (nll * batch["weights"]).sum() / batch["weights"].sum(), right

@@ -27,6 +27,7 @@ from ...training.loop import Schedule
 from ..speech.letters import BLANK, letters, read, spelled
 from ..speech.spoken_set import Spoken, SpokenSet
 from ..speech.utterances import Utterance, scored
+from .beginning import begin
 
 UTTERANCES_A_STEP = 16
 STEPS_A_GROUP = 8  # their utterances are drawn together and parted by length: less padding is computed
@@ -97,25 +98,28 @@ class BestRqStage:
 
 
 class SpellingStage:
-    """The encoder by CTC; see `multimodal.training.loop.Stage`."""
+    """The encoder by CTC; see `multimodal.training.loop.Stage`.
+
+    begin_from: weights of it to go on from, and no short phrases first.
+    """
 
     name = "speech-encoder"
 
-    def __init__(self, run: Path, steps: int = 36_000, seed: int = 0):
+    def __init__(self, run: Path, steps: int = 36_000, seed: int = 0, begin_from: Path | None = None):
         torch.manual_seed(seed)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=200)
         self.model = Speller()
-        begun = load_file(run / BestRqStage.name / "final.safetensors")
-        begun = {name.removeprefix("encoder."): value for name, value in begun.items() if name.startswith("encoder.")}
-        self.model.conformer.load_state_dict(begun)
+        if begin_from:
+            self._done, self._easy_steps = begin(self.model, begin_from), 0
+        else:
+            self._done, self._easy_steps = 0, round(EASY_SHARE * steps)
+            self.model.conformer.load_state_dict(_self_taught(run))
         self._easy = SpokenSet(seed + 1, easy=True)
         self._set, self._held_out = SpokenSet(seed + 1), SpokenSet(seed + 1, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        if step < EASY_SHARE * self.schedule.steps:
-            heard = hear(self._easy, step, EASY_UTTERANCES_A_STEP)
-        else:
-            heard = hear(self._set, step)
+        is_easy, step = step < self._easy_steps, self._done + step
+        heard = hear(self._easy, step, EASY_UTTERANCES_A_STEP) if is_easy else hear(self._set, step)
         features = heard.features.clone()
         hide_bands(features, random.Random(f"bands {step}"))
         return {"features": features, "frames": heard.frames, "targets": heard.letters, "lengths": heard.num_letters}
@@ -135,6 +139,12 @@ class SpellingStage:
             told += [scored(one.utterance.text, one.utterance.language) for one in spoken]
             heard += [read(row[there]) for row, there in zip(logits, keep, strict=True)]
         return {"letter errors": jiwer.cer(told, heard), "word errors": jiwer.wer(told, heard)}
+
+
+def _self_taught(run: Path) -> dict[str, Tensor]:
+    """The encoder as a run's first stage left it."""
+    weights = load_file(run / BestRqStage.name / "final.safetensors")
+    return {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
 
 
 def utterances(from_set: SpokenSet, step: int, count: int = UTTERANCES_A_STEP) -> list[Spoken]:

@@ -14,32 +14,41 @@ from pathlib import Path
 
 import jiwer
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.memory import Memory
 from adapters.token_adapter import letters_there, tokens_named
 
+from ...config import MultimodalLlamaConfig
+from ...model import MultimodalLlama
 from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule
-from ..compose import core_weights, spelling_weights
+from ..compose import core_weights, ears_config, places_weights, spelling_weights
 from ..speech.letters import letters, spelled
 from ..speech.misspelling import misspelled
 from ..speech.spoken_set import SpokenSet
 from ..speech.utterances import sample_utterance, scored
 from ..text.tokenizer import ConversationEncoder
+from .beginning import begin
 from .ears import HELD_OUT_UTTERANCES, UTTERANCES_A_STEP, ctc_loss, hear, heard, hide_bands, utterances
-from .speech_places import SpeechPlacesStage, ears_around, right_answers
-from .speech_tasks import answer, answer_rows, sample_task
+from .speech_tasks import answer, answer_rows, right_answers, sample_task
 
 MISSPELLED_A_STEP = 48
 OTHER_TOKENS = 700  # of the vocabulary, which stand for all that a step's texts do not hold
 
 
+def ears_around(core_config: LlamaConfig, core: dict[str, Tensor]) -> MultimodalLlama:
+    """Fresh ears around a core of these weights, all of it frozen but the ears."""
+    composed = MultimodalLlama(MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config()))
+    composed.core.load_state_dict(core, strict=False)  # the head is the tied table
+    nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
+    return composed
+
+
 class SpeechAdapterStage:
-    """What is trained on spellings of speech; see `multimodal.training.loop.Stage`."""
+    """What is trained on spellings; see `multimodal.training.loop.Stage`. begin_from: weights of it to go on from."""
 
     name = "speech-adapter"
 
@@ -50,15 +59,17 @@ class SpeechAdapterStage:
         run: Path,
         steps: int = 11_000,
         seed: int = 0,
+        begin_from: Path | None = None,
     ):
         torch.manual_seed(seed)
         self.seed, self._tokenizer, self._encoder = seed, tokenizer, ConversationEncoder(tokenizer)
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=100)
         self.model = composed = ears_around(core_config, core_weights(run))
-        before = spelling_weights(run) | load_file(run / SpeechPlacesStage.name / "final.safetensors")
+        before = spelling_weights(run) | places_weights(run)
         composed.load_state_dict(before, strict=False)
         for name, parameter in composed.named_parameters():
             parameter.requires_grad_(name.startswith("speech_adapter.") and name not in before)
+        self._done = begin(composed, begin_from, some=True) if begin_from else 0  # nothing but the adapter
         self._set, self._held_out = SpokenSet(seed + 2), SpokenSet(seed + 2, held_out=True)
 
     @property
@@ -70,6 +81,7 @@ class SpeechAdapterStage:
 
         Tokens are numbered from 1 among those that the step may name; see `few_tokens`.
         """
+        step += self._done
         rng, told = random.Random(f"speech adapter {self.seed} {step}"), hear(self._set, step)
         features = told.features.clone()
         hide_bands(features, rng)

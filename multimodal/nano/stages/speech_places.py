@@ -6,6 +6,11 @@ text alone. In text alone the core answers 93% of what is evaluated here wholly 
 """
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,30 +18,33 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.token_adapter import AROUND, TokenAdapter
 
-from ...config import MultimodalLlamaConfig
-from ...model import MultimodalLlama
+from ...speech_embeddings import in_rows
 from ...training.arithmetic import fast_arithmetic
-from ...training.loop import Schedule
-from ..compose import ears_config
+from ...training.loop import Schedule, to_device
+from ..compose import compose_nano, nano_config, picture_weights
 from ..speech.utterances import Utterance, sample_utterance
-from ..text.tokenizer import ConversationEncoder
-from .speech_tasks import answer, answer_rows, sample_task
+from .beginning import begin
+from .branches import answer_loss, exact_answers
+from .picture_rows import PictureRows, Row, picture_answers
+from .speech_tasks import answer, answer_rows, right_answers, sample_task
 
-UTTERANCES_A_STEP = 16
-HELD_OUT_UTTERANCES = 192
+UTTERANCES_A_STEP, PICTURES_A_STEP = 16, 4
+HELD_OUT_UTTERANCES, HELD_OUT_PICTURES = 192, 32
 MOST_FILLED = 120  # places that are left; a sentence leaves about 30
 
 
-def ears_around(core_config: LlamaConfig, core: dict[str, Tensor]) -> MultimodalLlama:
-    """Fresh ears around a core of these weights, all of it frozen but the ears."""
-    composed = MultimodalLlama(MultimodalLlamaConfig(text_config=core_config, speech_config=ears_config()))
-    composed.core.load_state_dict(core, strict=False)  # the head is the tied table
-    nn.init.zeros_(composed.extra_embedding.weight).requires_grad_(False)
-    return composed
+@dataclass(frozen=True)
+class SaidRow(Row):
+    """A picture with questions that are said, and the tokens of each."""
+
+    said: list[Tensor]
 
 
 class SpeechPlacesStage:
-    """The vectors through the core; see `multimodal.training.loop.Stage`."""
+    """The vectors through the core and the image blocks; see `multimodal.training.loop.Stage`.
+
+    begin_from: vectors to go on from.
+    """
 
     name = "speech-places"
 
@@ -44,59 +52,94 @@ class SpeechPlacesStage:
         self,
         tokenizer: PreTrainedTokenizerFast,
         core_config: LlamaConfig,
-        core: dict[str, Tensor],
+        run: Path,
         steps: int = 600,
         seed: int = 0,
+        begin_from: Path | None = None,
     ):
         torch.manual_seed(seed)
-        self.seed, self._tokenizer, self._encoder = seed, tokenizer, ConversationEncoder(tokenizer)
+        self.seed, self._tokenizer = seed, tokenizer
         self.schedule = Schedule(steps=steps, peak_lr=2e-2, warmup_steps=10, weight_decay=0.0)
-        self.model = ears_around(core_config, core).requires_grad_(False)
+        self.model = compose_nano(nano_config(core_config, with_ears=True), run).requires_grad_(False)
+        self.model.load_state_dict(picture_weights(run), strict=False)
         for vectors in (self._adapter.lead, self._adapter.tail, self._adapter.filler):
             vectors.requires_grad_()
+        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
+        self.rows = PictureRows(tokenizer, self.model)
+        self._encoder = self.rows.encoder
 
     @property
     def _adapter(self) -> TokenAdapter:
         return self.model.speech_adapter
 
-    def batch(self, step: int) -> dict[str, Tensor]:
-        rng = random.Random(f"speech places {self.seed} {step}")
-        return self._collate([sample_utterance(rng) for _ in range(UTTERANCES_A_STEP)], rng)
+    def batch(self, step: int) -> dict[str, Any]:
+        rng = random.Random(f"speech places {self.seed} {self._done + step}")
+        told = self._collate([sample_utterance(rng) for _ in range(UTTERANCES_A_STEP)], rng)
+        return {"told": told, "asked": self._collate_asked([self._row(rng) for _ in range(PICTURES_A_STEP)])}
 
-    def _collate(self, utterances: list[Utterance], rng: random.Random) -> dict[str, Tensor]:
+    def _places(self, tokens: int, rng: random.Random) -> int:
+        """How many places a clip of so many tokens might have."""
+        return tokens + 2 * AROUND + round(MOST_FILLED ** rng.random()) - 1
+
+    def _collate(self, utterances: list[Utterance], rng: random.Random) -> dict[str, Any]:
         tasks = [sample_task(one, rng) for one in utterances]
         said = [torch.tensor(self._encoder.text(one.text)) for one in utterances]
-        places = [len(tokens) + 2 * AROUND + round(MOST_FILLED ** rng.random()) - 1 for tokens in said]
+        places = [self._places(len(tokens), rng) for tokens in said]
         rows = answer_rows(self._tokenizer, self._encoder, self.model.config.speech_place_id, tasks, places)
         return vars(rows) | {"said": said, "places": places}
 
-    def loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-        with fast_arithmetic(batch["ids"].device):
-            logits = self._answer(batch)
-        right = (logits.argmax(-1) == batch["targets"]).float().mean().item()
-        return nn.functional.cross_entropy(logits.float(), batch["targets"]), {"accuracy": right}
+    def _row(self, rng: random.Random, held_out: bool = False) -> SaidRow:
+        place, said = self.model.config.speech_place_id, []
 
-    def _answer(self, batch: dict[str, Tensor]) -> Tensor:
+        def turn(question: str) -> list[int]:
+            said.append(torch.tensor(self._encoder.text(question.replace("colour", "color"))))
+            return [place - 2, *[place] * self._places(len(said[-1]), rng), place - 1, *self.rows.turn("")]
+
+        row = self.rows.row(rng, held_out, turn)
+        return SaidRow(**vars(row), said=said)
+
+    def _collate_asked(self, rows: Sequence[SaidRow]) -> dict[str, Any]:
+        place = self.model.config.speech_place_id
+        places = [len(list(run)) for row in rows for token, run in groupby(row.ids) if token == place]
+        return self.rows.collate(rows) | {"said": [tokens for row in rows for tokens in row.said], "places": places}
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, float]]:
+        told, asked = batch["told"], batch["asked"]
+        with fast_arithmetic(told["ids"].device):
+            logits, of_pictures = self._answer(told), self._answer_about_pictures(asked)
+        right = (logits.argmax(-1) == told["targets"]).float().mean().item()
+        loss, right_of_pictures = answer_loss(of_pictures.float(), asked)
+        loss = loss + nn.functional.cross_entropy(logits.float(), told["targets"])
+        return loss, {"accuracy": right, "of pictures": right_of_pictures}
+
+    def _clips(self, batch: dict[str, Any]) -> list[Tensor]:
         table = self.model.core.get_input_embeddings().weight
-        told = [
+        return [
             self._adapter.placed(table[tokens], places)
             for tokens, places in zip(batch["said"], batch["places"], strict=True)
         ]
-        return answer(self.model, batch["ids"], batch["at"], told)
+
+    def _answer(self, batch: dict[str, Any]) -> Tensor:
+        return answer(self.model, batch["ids"], batch["at"], self._clips(batch))
+
+    def _answer_about_pictures(self, batch: dict[str, Any]) -> Tensor:
+        is_place = batch["ids"] == self.model.config.speech_place_id
+        return picture_answers(self.model, batch, in_rows(self._clips(batch), is_place))
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Share of answers that are right to the last token, the right tokens before."""
+        """Share of answers right to the last token, the right tokens before; those about pictures apart."""
         rng = random.Random(f"speech places {self.seed} held out")
         utterances = [sample_utterance(rng, held_out=True) for _ in range(HELD_OUT_UTTERANCES)]
         exact = []
         for first in range(0, HELD_OUT_UTTERANCES, UTTERANCES_A_STEP):
             batch = self._collate(utterances[first : first + UTTERANCES_A_STEP], rng)
             exact += right_answers(self._answer(batch), batch["targets"], batch["row"])
-        return {"exact": sum(exact) / len(exact)}
+        rows = [self._row(rng, held_out=True) for _ in range(HELD_OUT_PICTURES)]
+        hits = exact_answers(rows, PICTURES_A_STEP, self._asked).values()
+        of_pictures = [hit for of_kind in hits for hit in of_kind]
+        return {"exact": sum(exact) / len(exact), "of pictures": sum(of_pictures) / len(of_pictures)}
 
-
-def right_answers(logits: Tensor, targets: Tensor, row: Tensor) -> list[bool]:
-    """Of each row of `AnswerRows`, whether every token of its answer is the most likely: logits [A, V]."""
-    right = logits.argmax(-1) == targets
-    return [bool(right[row == number].all()) for number in range(int(row.max()) + 1)]
+    def _asked(self, rows: Sequence[SaidRow]) -> tuple[Tensor, dict[str, Any]]:
+        batch = to_device(self._collate_asked(rows), self.model.device)
+        return self._answer_about_pictures(batch), batch

@@ -106,3 +106,9 @@ def answer(composed: MultimodalLlama, ids: Tensor, at: Tensor, clips: Sequence[T
     h = put_in(composed.embed(ids), is_place, in_rows(clips, is_place))
     states = composed.core.model(inputs_embeds=h, use_cache=False).last_hidden_state
     return composed.core.lm_head(states.flatten(0, 1)[at])
+
+
+def right_answers(logits: Tensor, targets: Tensor, row: Tensor) -> list[bool]:
+    """Of each row of `AnswerRows`, whether every token of its answer is the most likely: logits [A, V]."""
+    right = logits.argmax(-1) == targets
+    return [bool(right[row == number].all()) for number in range(int(row.max()) + 1)]

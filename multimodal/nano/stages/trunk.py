@@ -7,7 +7,8 @@ twins that differ from their originals in how parts are bound, so that telling p
 
 Beside CoCa's losses each patch is asked what it is part of, and at first the convolutional stem alone is (our
 choice): from captions alone a trunk of this size had not learnt one shape after fifty thousand pictures.
-Some things are strangers: their colour or their shape has no name, and nothing is told or asked of it.
+Some things are strangers: their colour or their shape has no name, and nothing is told or asked of it. And that a
+pair of colour and shape was never shown is not learnt as if there were none (`undenied.py`).
 """
 
 import argparse
@@ -35,6 +36,8 @@ from .. import captions
 from ..captions import NAMELESS, PATCH_NAMES, caption_tile, caption_whole, encode, name_patches, twin_of
 from ..pictures import Box, Style, draw, letter_boxes, sample_style
 from ..scenes import Scene, sample_scene, with_strangers
+from .beginning import begin
+from .undenied import undenied_names, undenied_words
 
 TILE, PATCH = 128, 16
 VISION = {"layers": 6, "width": 128, "head_width": 32, "mlp_ratio": 4.0, "patch_size": PATCH, "image_size": TILE}
@@ -72,14 +75,25 @@ def build_model(seed: int = 0) -> CoCa:
 
 
 class TrunkStage:
-    """Pre-training of the image trunk; `batch_size` counts pictures, half of them twins, `captioned` those told."""
+    """Pre-training of the image trunk; `batch_size` counts pictures, half of them twins, `captioned` those told.
+
+    begin_from: weights to go on from, the transformer's at least; then the stem does not learn alone first.
+    """
 
     name = "trunk"
 
     def __init__(
-        self, steps: int = 5000, batch_size: int = 40, captioned: int = 16, seed: int = 0, peak_lr: float = 1.5e-3
+        self,
+        steps: int = 5000,
+        batch_size: int = 40,
+        captioned: int = 16,
+        seed: int = 0,
+        peak_lr: float = 1.5e-3,
+        begin_from: Path | None = None,
     ):
         self.model = build_model(seed)
+        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
+        self._stem_alone = 0 if begin_from else STEM_SHARE * steps
         self.schedule = Schedule(steps=steps, peak_lr=peak_lr, warmup_steps=min(100, steps // 10 + 1))
         self.batch_size, self.captioned, self.seed = batch_size, captioned, seed
         self.criterion = CoCaLoss(caption_loss_weight=2.0, clip_loss_weight=1.0, pad_id=captions.PAD)
@@ -91,8 +105,8 @@ class TrunkStage:
 
         While the stem learns alone there are no captions, and more to read.
         """
-        rng, pairs = random.Random(f"trunk {self.seed} {step}"), self.batch_size // 2
-        if step >= STEM_SHARE * self.schedule.steps:
+        rng, pairs = random.Random(f"trunk {self.seed} {self._done + step}"), self.batch_size // 2
+        if step >= self._stem_alone:
             return sample_batch(rng, pairs)
         batch = sample_batch(rng, pairs, reading=0.45)
         del batch["captions"]
@@ -110,6 +124,7 @@ class TrunkStage:
             return naming, {"early naming": naming.item()}
         out = self._run(batch, captioned=self.captioned)
         names, early_names = out.pop("names"), out.pop("early_names")
+        out["logits"] = undenied_words(out["logits"], out["labels"])
         contrastive, caption = self.criterion(**out)
         naming, early = (_naming_loss(one, batch["names"]) for one in (names, early_names))
         losses = {"contrastive": contrastive, "caption": caption, "naming": naming, "early naming": early}
@@ -171,8 +186,9 @@ def _naming_loss(logits: Tensor, names: Tensor) -> Tensor:
 
     logits [batch, patches, all names], names [batch, 6, rows, columns].
     """
-    losses = []
-    for part, name in zip(logits.split(PATCH_NAMES, dim=-1), names.flatten(2).unbind(1), strict=True):
+    losses, names = [], names.flatten(2).unbind(1)
+    colours, shapes, *others = logits.split(PATCH_NAMES, dim=-1)
+    for part, name in zip((*undenied_names(colours, shapes, *names[:2]), *others), names, strict=True):
         weight = torch.ones(part.shape[-1], device=part.device)
         weight[0] = _NOTHING if part.shape[-1] < len(captions.LETTERS) else _NOTHING / 10
         losses.append(nn.functional.cross_entropy(part.flatten(0, 1), name.flatten(), weight, ignore_index=NAMELESS))

@@ -3,7 +3,8 @@
 A row is a clip and several questions, each in a branch of its own, as in the picture stage. Projection and
 blocks begin as copies of the picture adapter's, so that a clip is at first the mean of its frames as pictures.
 Besides the answers, the memory learns to tell of each place what passed there: our choice, which teaches the
-aggregator in few steps. Every other clip is shown backwards, and told so.
+aggregator in few steps. Every other clip is shown backwards, and told so. No pair of colour and shape is denied
+that was never shown (`undenied.py`).
 """
 
 import random
@@ -27,9 +28,11 @@ from ..clips import Film, played_backwards, share_of
 from ..compose import compose_nano, nano_config, picture_weights
 from ..film_features import SeenClip, SeenClips
 from ..scenes import COLOURS, OTHER, SHAPES
-from ..text.clips import ACTIONS, DIRECTIONS, ClipScene, ask_about_clip
+from ..text.clips import ACTIONS, DIRECTIONS, Actor, ClipScene, ask_about_clip
 from ..text.tokenizer import ConversationEncoder
+from .beginning import begin
 from .branches import answer_loss, collate, exact_answers, sees, shares, template_around
+from .undenied import UndeniedTokens, undenied_names
 
 CLIPS = 6144  # of the training set
 HELD_OUT_CLIPS = 128
@@ -59,6 +62,7 @@ class ClipRow:
     position: list[int]
     answers: list[tuple[int, int]]
     kinds: list[str]
+    undenied: list[tuple[int, int]]
 
 
 class ClipStudent(nn.Module):
@@ -93,6 +97,7 @@ class VideoStage:
         seed: int = 0,
         clips: int = CLIPS,
         held_out_clips: int = HELD_OUT_CLIPS,
+        begin_from: Path | None = None,
     ):
         torch.manual_seed(seed)
         self.seed, self.schedule = seed, Schedule(steps=steps, peak_lr=2e-3, muon_lr=2e-3, warmup_steps=40)
@@ -103,9 +108,11 @@ class VideoStage:
         for part in (nano.video_encoder, nano.video):
             part.requires_grad_(True)
         self.model = ClipStudent(nano)
+        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
         self.clips = SeenClips(run / self.name / "clips", clips, seed)
         self.held_out_clips = SeenClips(run / self.name / "held out clips", held_out_clips, seed, held_out=True)
         self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
+        self._undenied = UndeniedTokens(self._encoder)
         self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
         self._prefix, self._turn = template_around(self._encoder, self._end_of_turn, nano.config.video_token_id)
         self._held_out: list[ClipRow] = []
@@ -118,7 +125,7 @@ class VideoStage:
             clips.write(self.model.nano, frames)
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        rng = random.Random(f"video {self.seed} {step}")
+        rng = random.Random(f"video {self.seed} {self._done + step}")
         return self._collate([self.row(self.clips[rng.randrange(self.clips.number)], rng) for _ in range(CLIPS_A_STEP)])
 
     def row(self, seen: SeenClip, rng: random.Random, may_turn: bool = True) -> ClipRow:
@@ -131,20 +138,22 @@ class VideoStage:
         if may_turn:
             shown = sorted(rng.sample(range(len(features)), min(len(features), rng.randint(*FRAMES_SHOWN))))
             features, times_s = features[shown], times_s[shown]
-        ids, branch, answers, kinds = list(self._prefix), [0] * len(self._prefix), [], []
+        ids, branch, answers, kinds, undenied = list(self._prefix), [0] * len(self._prefix), [], [], []
         position = list(range(len(ids)))
         asked = [one for one in ask_about_clip(scene, rng, QUESTIONS_A_CLIP) if OTHER not in one.text + one.answer]
         for number, question in enumerate(asked):
             if len(ids) > TOKENS_A_ROW:
                 break
             turn = self._turn(question.text)
-            added = [*turn, *self._encoder.text(question.answer), self._end_of_turn]
+            answer = self._encoder.text(question.answer)
+            added = [*turn, *answer, self._end_of_turn]
             answers.append((len(ids) + len(turn), len(ids) + len(added)))
+            undenied += self._undenied(question, answer, answers[-1][0])
             position += range(len(self._prefix), len(self._prefix) + len(added))
             branch += [number + 1] * len(added)
             kinds.append(question.kind)
             ids += added
-        return ClipRow(features, times_s, story, ids, branch, position, answers, kinds)
+        return ClipRow(features, times_s, story, ids, branch, position, answers, kinds, undenied)
 
     def _collate(self, rows: Sequence[ClipRow]) -> dict[str, Tensor]:
         return collate(rows, self._pad) | {
@@ -166,7 +175,8 @@ class VideoStage:
         """Cross-entropy of what passed each place; the first place of an aggregate is the frame's own, and no place."""
         facts, places = story.shape[1:]
         x = memory.x[:, : places + 1][:, 1:]  # of a clip's first aggregate, which all 16 frames belong to
-        told = self.model.story(x).split([1 + len(names) for names in FACTS.values()], -1)
+        colours, shapes, *others = self.model.story(x).split([1 + len(names) for names in FACTS.values()], -1)
+        told = [*undenied_names(colours, shapes, story[:, 0], story[:, 1]), *others]
         losses = [F.cross_entropy(one.flatten(0, 1), story[:, at].flatten()) for at, one in enumerate(told)]
         return torch.stack(losses).sum() / facts
 
@@ -249,10 +259,12 @@ def _in_order_of_paths(scene: ClipScene, events: int, backwards: bool) -> list:
     return actors[:events][::-1] + actors[events:] if backwards else actors
 
 
-def _facts(actor, scene: ClipScene) -> Tensor:
+def _facts(actor: Actor, scene: ClipScene) -> Tensor:
+    """What is told of an actor, numbered as in `FACTS`; of a colour or a shape without a name nothing is told."""
     order = scene.events.index(actor) + 1 if actor in scene.events else 0
     values = (actor.colour, actor.shape, actor.action, actor.detail)
     numbers = [
-        1 + names.index(value) if value else 0 for names, value in zip(list(FACTS.values())[:-1], values, strict=True)
+        -100 if value == OTHER else 1 + names.index(value) if value else 0
+        for names, value in zip(list(FACTS.values())[:-1], values, strict=True)
     ]
     return torch.tensor([*numbers, order])

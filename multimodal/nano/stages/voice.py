@@ -2,17 +2,14 @@
 
 The three are trained apart, on true inputs: phones with their measured prosody give frames, frames and pitch
 give sound, text and the core's states give prosody. Sizes, rates and lengths are our choice. A stage that
-begins from trained weights (`begin_from`) goes on with the batches that come next, at half the rates.
+begins from trained weights (`begin_from`) goes on with the batches that come next.
 """
 
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from multimodal.languages import LANGUAGES
@@ -24,6 +21,7 @@ from tts.vocoder import Vocoder, spectral_loss
 
 from ...training.loop import Schedule
 from ..voice.recordings import RATE_WPM, SPEAKERS, Recordings, recordings
+from .beginning import begin
 
 ACOUSTIC_SIZE = dict(width=192, phone_blocks=2, frame_blocks=5)
 VOCODER_SIZE = dict(width=192, blocks=5)
@@ -40,7 +38,7 @@ class VoiceAcousticStage:
     def __init__(self, run: Path, steps: int = 2000, seed: int = 0, begin_from: Path | None = None):
         torch.manual_seed(seed)
         self.model = Acoustic(*_COUNTS, **ACOUSTIC_SIZE)
-        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 1e-3))
+        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from) if begin_from else 0
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -70,7 +68,7 @@ class VoiceVocoderStage:
         with torch.no_grad():  # filters start soft and flat
             self.model.filters.weight.mul_(0.3)
             self.model.filters.bias.zero_().unflatten(0, (-1, 128))[:, 0] = -4.0
-        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 1e-3))
+        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from) if begin_from else 0
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -107,7 +105,7 @@ class VoiceProsodyStage:
         self.name += ("" if with_states else "-no-states") + ("" if streaming else "-whole")
         size = SIZES["nano"] | ({} if with_states else {"state_dim": None}) | ({} if streaming else {"lookahead": None})
         self.model = Prosody(*_COUNTS, **size)
-        self.schedule, self._done = _begun(self.model, begin_from, _schedule(steps, 2e-3))
+        self.schedule, self._done = _schedule(steps, 2e-3), begin(self.model, begin_from) if begin_from else 0
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -143,16 +141,6 @@ class VoiceProsodyStage:
 
 def _schedule(steps: int, peak_lr: float) -> Schedule:
     return Schedule(steps=steps, peak_lr=peak_lr, muon_lr=2e-3, warmup_steps=100)
-
-
-def _begun(model: nn.Module, begin_from: Path | None, schedule: Schedule) -> tuple[Schedule, int]:
-    """The model with the weights that it begins from; the schedule that suits them, and the steps that made them."""
-    if begin_from is None:
-        return schedule, 0
-    model.load_state_dict(load_file(begin_from))
-    with safe_open(begin_from, framework="pt") as file:
-        done = int((file.metadata() or {}).get("steps", 0))
-    return replace(schedule, peak_lr=schedule.peak_lr / 2, muon_lr=schedule.muon_lr / 2), done
 
 
 def _numbers(of: Recordings, step: int, purpose: str, number: int = _UTTERANCES) -> list[int]:

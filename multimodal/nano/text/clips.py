@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass
 
-from multimodal.nano.scenes import COLOURS, NUMBERS, SHAPES, Question
+from multimodal.nano.scenes import COLOURS, NUMBERS, SHAPES, UNSEEN_WITH, Question
 
 DIRECTIONS = ("left", "right", "up", "down")
 ACTIONS = ("moves", "appears", "vanishes", "turns", "grows", "shrinks", "becomes", "stays")
@@ -126,8 +126,17 @@ def _who(clip: ClipScene, rng: random.Random) -> Question | None:
     actor = next(actor for actor in clip.events if actor.action == action)
     deed = "changes color" if action == "becomes" else action
     if rng.random() < 0.6 or action == "becomes":
-        return Question("action", rng.choice(("Which shape {}?", "What {}?")).format(deed), actor.shape)
-    return Question("action", f"What color is the thing that {deed}?", actor.colour)
+        return _shape_asked(actor, "action", rng.choice(("Which shape {}?", "What {}?")).format(deed))
+    return _colour_asked(actor, actor.colour, "action", f"What color is the thing that {deed}?")
+
+
+def _shape_asked(actor: Actor, kind: str, text: str) -> Question:
+    colours = (actor.colour, actor.detail) if actor.action == "becomes" else (actor.colour,)
+    return Question(kind, text, actor.shape, frozenset().union(*(UNSEEN_WITH.get(one, ()) for one in colours)))
+
+
+def _colour_asked(actor: Actor, colour: str, kind: str, text: str) -> Question:
+    return Question(kind, text, colour, UNSEEN_WITH.get(actor.shape, frozenset()))
 
 
 def _order(clip: ClipScene, rng: random.Random) -> Question | None:
@@ -139,7 +148,7 @@ def _order(clip: ClipScene, rng: random.Random) -> Question | None:
         return Question("order", f"What happens {form}?", _the(events[0 if form == "first" else -1]))
     if form == "shape":
         which = rng.choice(("first", "last"))
-        return Question("order", f"Which shape does something {which}?", events[0 if which == "first" else -1].shape)
+        return _shape_asked(events[0 if which == "first" else -1], "order", f"Which shape does something {which}?")
     at = rng.randrange(len(events) - 1)
     known, asked = (events[at], events[at + 1]) if form == "after" else (events[at + 1], events[at])
     return Question("order", f"What happens {'right ' if len(events) > 2 else ''}{form} {_the(known)}?", _the(asked))
@@ -152,7 +161,7 @@ def _change(clip: ClipScene, rng: random.Random) -> Question | None:
     if actor.action == {"start": "appears", "end": "vanishes"}[when]:
         return None  # not there at that time
     colour = actor.detail if when == "end" and changing else actor.colour
-    return Question("change", f"What color is the {actor.shape} at the {when}?", colour)
+    return _colour_asked(actor, colour, "change", f"What color is the {actor.shape} at the {when}?")
 
 
 def _count(clip: ClipScene, rng: random.Random) -> Question:

@@ -12,6 +12,7 @@ import multimodal
 from multimodal.nano.recipe import SHARDS, export
 from multimodal.nano.stages.core import core_config
 from multimodal.nano.stages.image_adapter import ImageAdapterStage
+from multimodal.nano.stages.picture_rows import picture_answers
 from multimodal.nano.stages.tokenizer import train_tokenizer
 from multimodal.nano.stages.trunk import build_model
 
@@ -42,7 +43,7 @@ def rows(stage: ImageAdapterStage, dialogue: bool, number: int = 3) -> list:
     """Rows of questions that stand alone, or of dialogues, in which one branch holds everything."""
     rng, found = random.Random(5), []
     while len(found) < number:
-        row = stage.row(rng)
+        row = stage.rows.row(rng)
         if (max(row.branch) == 0) == dialogue:
             found.append(row)
     return found
@@ -52,8 +53,8 @@ def rows(stage: ImageAdapterStage, dialogue: bool, number: int = 3) -> list:
 @torch.no_grad()
 def test_each_question_is_asked_as_if_alone_or_in_its_dialogue(stage, dialogue):
     some = rows(stage, dialogue)
-    batch = stage._collate(some)
-    logits, answer = stage._answer_logits(batch), 0
+    batch = stage.rows.collate(some)
+    logits, answer = picture_answers(stage.model, batch), 0
     for row in some:
         shown = {
             "pixel_values": row.tiles,
@@ -75,7 +76,7 @@ def test_a_row_is_the_prompt_of_the_processor(stage, run, tmp_path):
     vision = stage.model.vision
     processor = multimodal.MultimodalLlamaProcessor(tokenizer, tile_px=vision.tile_px, max_tiles=vision.max_tiles)
     start, stop = row.answers[0]
-    question = tokenizer.decode(row.ids[len(stage._prefix) : row.ids.index(tokenizer.eos_token_id)])
+    question = tokenizer.decode(row.ids[len(stage.rows.prefix) : row.ids.index(tokenizer.eos_token_id)])
     messages = [{"role": "user", "content": [{"type": "image", "image": torch.zeros(3, 64, 64)}]}]
     messages[0]["content"].append({"type": "text", "text": question})
     prompt = processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)

@@ -13,9 +13,10 @@ import multimodal
 from multimodal.assistant import NANO
 from multimodal.nano.clips import encode, played_backwards
 from multimodal.nano.compose import begin_with_shipped
-from multimodal.nano.film_features import SeenClips
+from multimodal.nano.film_features import STRANGERS_FROM, SeenClips, film_of
 from multimodal.nano.quality import weight_hashes
 from multimodal.nano.recipe import SHARDS, add_parts, export
+from multimodal.nano.scenes import OTHER
 from multimodal.nano.stages import video
 from multimodal.nano.stages.core import core_config
 from multimodal.nano.stages.tokenizer import train_tokenizer
@@ -144,6 +145,19 @@ def test_places_tell_what_passed_them(stage):
             names = [names[at - 1] if at > 0 else "" for at, names in zip(told, FACTS.values(), strict=True)]
             assert names[:4] == [actor.colour, actor.shape, actor.action, actor.detail]
     assert (story[0] == 0).sum() > 20 and (story[1:, story[0] == 0] == -100).all()
+
+
+@pytest.mark.parametrize("number", range(STRANGERS_FROM, STRANGERS_FROM + 6))
+def test_of_a_thing_without_a_name_its_places_tell_what_it_has(number):
+    film = film_of(number, seed=0)
+    story = told_by_place(film, film.scene, 16, backwards=False)
+    [stranger] = [actor for actor in film.scene.actors if OTHER in (actor.colour, actor.shape)]
+    told = {
+        -100 if name == OTHER else names.index(name) + 1
+        for name, names in zip((stranger.colour, stranger.shape), FACTS.values(), strict=False)
+    }
+    alone = [places for places in story.T.tolist() if set(places[:2]) == told]
+    assert alone and all(FACTS["action"][places[2] - 1] == stranger.action for places in alone)
 
 
 def test_only_what_is_for_clips_is_trained(stage):

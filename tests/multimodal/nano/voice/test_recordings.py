@@ -113,7 +113,7 @@ def test_a_run_exports_a_head(run, tmp_path):
 
 
 def test_a_part_goes_on_from_its_final_weights(run, tmp_path):
-    from multimodal.nano.voice.train_on import train_on
+    from multimodal.nano.train_on import train_on
 
     (tmp_path / "voice").symlink_to(run / "voice")
     stage = stages.VoiceVocoderStage(tmp_path, steps=2)
@@ -127,7 +127,6 @@ def test_a_part_goes_on_from_its_final_weights(run, tmp_path):
         assert all(torch.equal(before[name], value) for name, value in first.items())
         again = stages.VoiceVocoderStage(tmp_path, steps=9, begin_from=final)
         assert torch.equal(again.batch(0)["wave"], stage.batch(3)["wave"])  # of 2 steps and 1 more
-        assert again.schedule.peak_lr == stage.schedule.peak_lr / 2
         assert 0 < max((load_file(final)[name] - value).abs().max() for name, value in first.items()) < 1e-3
         final.unlink()  # as if it had been killed: it goes on from what was before
         train_on(tmp_path, stage.name, 1)
