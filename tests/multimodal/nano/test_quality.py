@@ -23,7 +23,7 @@ from tests.multimodal.tiny_assistant import tiny_assistant
 from vision.image import open_picture
 
 # What the shipped weights must reach, a little under what was measured; the goal is 0.92, 0.85 and 0.80.
-OVERALL, EACH_KIND, EACH_FOREIGN_WAY = 0.80, 0.72, 0.81
+OVERALL, EACH_KIND, EACH_FOREIGN_WAY = 0.88, 0.82, 0.87
 # The text core is frozen for good: every later part is trained around these very bytes.
 CORE_SHA256 = "8078274f864ba3233da980e588bb4cbe0691592c25a87a20ebc372e7c3b23e5c"
 REPEATED, TRANSLATED = 0.80, 0.80  # shares of held-out phrases in words, a little under what was measured
@@ -173,6 +173,11 @@ def test_the_card_tells_the_figures_and_only_of_the_weights_measured(tmp_path):
     assert all(f"| {kind} | 93.8% | 25.0% | 30.0% | 98 |" in card for kind in KINDS)
     assert all(f"| {way} | 93.8% | 25.0% | 81% |" in card for way in WAYS)
     assert measured["weights"]["core.safetensors"] in card and written["run"] in card
+    further = {"core": {"steps": 5000, "seconds": 600, "begun_after": 4400}}  # on from these weights
+    for _ in range(2):  # what is told twice has taken no longer
+        write_card(tmp_path, measured, further, "2 CPU cores")
+    written = json.loads((tmp_path / "figures.json").read_text())
+    assert written["stages"] == {"core": {"steps": 5000, "seconds": 5625}, "trunk": {"steps": 9000}}
     weights.write_bytes(b"other weights")
     with pytest.raises(ValueError, match=r"measured on other weights .*core\.safetensors"):
         write_card(tmp_path, measured, stages, "2 CPU cores")
