@@ -16,8 +16,9 @@ from PIL import Image, ImageDraw
 
 from video.reader import Clip
 
-from .pictures import Colour, Style, edge_of, paint_ground, paint_shape, sample_style, shade, unnamed
+from .pictures import Colour, Style, edge_of, paint_ground, sample_style, shade, unnamed
 from .scenes import HELD_OUT_PAIRS, OTHER, Scene, Thing
+from .shapes import paint_shape
 from .text.clips import Actor, ClipScene, sample_clip
 
 CODECS = ("libx264", "libvpx-vp9")

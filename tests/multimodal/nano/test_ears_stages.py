@@ -211,7 +211,7 @@ def test_what_the_stages_made_ships_with_the_rest(stage, run, tmp_path):
         "image-adapter": {name: value for name, value in eyes.items() if name.startswith(joins)},
     }
     for name, tensors in made.items():
-        (run / name).mkdir()
+        (run / name).mkdir(exist_ok=True)
         save_file({key: value.contiguous() for key, value in tensors.items()}, run / name / "final.safetensors")
     export(run, tmp_path / "nano")
     assert {file.name for file in (tmp_path / "nano").glob("*.safetensors")} == set(SHARDS) - {"video.safetensors"}
