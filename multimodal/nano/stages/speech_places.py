@@ -2,7 +2,8 @@
 
 The tokens of a clip are fewer than its places, and our own two tokens stand around them; the frozen core knows
 neither. What stands before and behind the tokens, and what fills the places that are left, is learnt here, from
-text alone. In text alone the core answers 93% of what is evaluated here wholly right.
+texts said and from questions said about pictures: what the core sees reaches these places, too, and vectors that were
+learnt without a picture led it astray. In plain text the core answers 93% of what is evaluated here wholly right.
 """
 
 import random
