@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .layers import CausalStack, LookaheadConv
-from .mel import HOP, NUM_MELS, SAMPLE_RATE_HZ
+from .mel import HOP, NUM_MELS, SAMPLE_RATE_HZ, SILENCE
 
 STEP = 128  # samples between two filters
 _WINDOW, _FFT = 512, 1024  # of a piece of excitation, and with the ringing of its filter
@@ -24,12 +24,16 @@ _ORDER = 128  # coefficients of a filter's cepstrum
 _STEPS = HOP // STEP
 _OVERLAP = _WINDOW - STEP  # samples by which sound lags behind its frames
 _NOISE_SAMPLES = 2**16
+# Frames of silence before the first, whose sound is dropped. A network that has met pauses, and never the start of a
+# text, begins softly where there is nothing before: "a ring" then begins as "the ring" does.
+_LEAD = 8
 
 
 @dataclass
 class VocoderState:
-    """What is remembered of a row between two pieces."""
+    """What is remembered of a row between two pieces; as it stands, what comes first is in the midst of speech."""
 
+    silence: int = 0  # frames of it that are still to be put before the first
     context: Tensor | None = None
     blocks: list[Tensor] | None = None
     pitch: Tensor | None = None  # [B, <= 2], log-F0 of the frame before the next and of the next
@@ -52,8 +56,8 @@ class Vocoder(nn.Module):
 
     @staticmethod
     def start() -> VocoderState:
-        """The state before the first frame."""
-        return VocoderState()
+        """The state before the first frame of a text: silence."""
+        return VocoderState(silence=_LEAD, to_drop=_OVERLAP + _LEAD * HOP)
 
     def forward(self, mel: Tensor, log_f0: Tensor, voiced: Tensor) -> Tensor:
         """mel [B, F, 80]; log_f0 [B, F], natural logarithm of Hz, everywhere a number; voiced [B, F], 0 to 1."""
@@ -61,6 +65,10 @@ class Vocoder(nn.Module):
 
     def push(self, state: VocoderState, mel: Tensor, log_f0: Tensor, voiced: Tensor, last: bool) -> Tensor:
         """The samples that are ready; without `last` they lag 40 ms behind the frames."""
+        if state.silence and mel.shape[1]:
+            mel = F.pad(mel, (0, 0, state.silence, 0), value=SILENCE)
+            log_f0 = torch.cat([log_f0[:, :1].expand(-1, state.silence), log_f0], 1)
+            voiced, state.silence = F.pad(voiced, (state.silence, 0)), 0
         x = torch.cat([mel + 2.5, voiced.unsqueeze(-1)], -1)
         x, state.context = self.context(x, state.context, last)
         sources = self._excite(state, log_f0, last)  # [B, 2, n]

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from tts.mel import HOP, SAMPLE_RATE_HZ
-from tts.vocoder import Vocoder, VocoderState, _minimum_phase, _pulses, spectral_loss
+from tts.mel import HOP, SAMPLE_RATE_HZ, SILENCE
+from tts.vocoder import _LEAD, Vocoder, VocoderState, _minimum_phase, _pulses, spectral_loss
 
 FRAMES = 40
 
@@ -35,6 +35,22 @@ def test_pieces_are_the_whole(vocoder, frames, size):
         for at in range(0, FRAMES, size)
     ]
     torch.testing.assert_close(torch.cat(pieces, 1), whole, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [1, 3, FRAMES])
+def test_a_text_begins_as_if_silence_were_before_it(vocoder, frames, size):
+    mel, log_f0, voiced = frames
+    quiet = torch.full((2, _LEAD, 80), SILENCE), log_f0[:, :1].expand(-1, _LEAD), torch.zeros(2, _LEAD)
+    after_silence = vocoder(*(torch.cat(pair, 1) for pair in zip(quiet, frames, strict=True)))[:, _LEAD * HOP :]
+    state = Vocoder.start()
+    pieces = [vocoder.push(state, *(one[:, :0] for one in frames), last=False)]  # nothing is ready yet
+    pieces += [
+        vocoder.push(state, *(one[:, at : at + size] for one in frames), last=at + size >= FRAMES)
+        for at in range(0, FRAMES, size)
+    ]
+    torch.testing.assert_close(torch.cat(pieces, 1), after_silence, rtol=0, atol=1e-4)
+    assert (after_silence - vocoder(*frames))[:, :HOP].abs().max() > 1e-2
 
 
 @torch.no_grad()
