@@ -40,8 +40,7 @@ def test_pieces_are_the_whole(vocoder, frames, size):
 @torch.no_grad()
 @pytest.mark.parametrize("size", [1, 3, FRAMES])
 def test_a_text_begins_as_if_silence_were_before_it(vocoder, frames, size):
-    mel, log_f0, voiced = frames
-    quiet = torch.full((2, _LEAD, 80), SILENCE), log_f0[:, :1].expand(-1, _LEAD), torch.zeros(2, _LEAD)
+    quiet = torch.full((2, _LEAD, 80), SILENCE), frames[1][:, :1].expand(-1, _LEAD), torch.zeros(2, _LEAD)
     after_silence = vocoder(*(torch.cat(pair, 1) for pair in zip(quiet, frames, strict=True)))[:, _LEAD * HOP :]
     state = Vocoder.start()
     pieces = [vocoder.push(state, *(one[:, :0] for one in frames), last=False)]  # nothing is ready yet
