@@ -63,6 +63,7 @@ UNSEEN_WITH = {
 }
 KINDS = ("colour", "shape", "count", "size", "position", "yes/no", "text")
 OTHER = "other"  # a shape or a colour that has no name in this world
+STRANGERS = 0.4  # share of scenes of training in which some things have such a one
 
 
 @dataclass(frozen=True)

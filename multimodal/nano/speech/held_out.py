@@ -20,7 +20,7 @@ from .rooms import NOISES, record, sample_room
 from .spoken_set import sample_voices
 from .synthesiser import SAMPLE_RATE_HZ, resampled
 from .synthesiser import say as read_aloud
-from .utterances import Part, Utterance, sample_utterance, scored
+from .utterances import Utterance, in_english, sample_utterance, scored
 
 _PAUSE_S = (0.05, 0.3)  # between two parts of an utterance
 _TALKERS = 3  # in a babble
@@ -49,8 +49,7 @@ def held_out_mixed(number: int, seed: int = 0) -> list[Utterance]:
 
 def spoken_question(text: str) -> Utterance:
     """A written question about a picture as it is asked aloud: in the American spelling that ears were taught."""
-    text = text.replace("colour", "color")
-    return Utterance(text, (Part("en", text),), "question")
+    return in_english(text, "question")
 
 
 def recorded(utterance: Utterance, snr_db: float | None = None) -> Sound:

@@ -152,7 +152,7 @@ def _question(rng: random.Random, held_out: bool) -> Utterance:
     while True:
         for question in ask_about(sample_scene(rng), rng, 4):
             if _is_held_out_text(question.text) == held_out:
-                return _in_english(question.text, "question")
+                return in_english(question.text, "question")
 
 
 def _talk(rng: random.Random, held_out: bool) -> Utterance:
@@ -160,17 +160,23 @@ def _talk(rng: random.Random, held_out: bool) -> Utterance:
     while True:
         asked, _ = sample_small_talk(rng)
         if (asked not in chat and _is_held_out_text(asked)) == held_out:
-            return _in_english(asked, "talk")
+            return in_english(asked, "talk")
 
 
-def _in_english(text: str, kind: str) -> Utterance:
-    text = text.replace("colour", "color")
+def american(text: str) -> str:
+    """A question in the spelling that ears are taught: nobody hears how "colour" is written."""
+    return text.replace("colour", "color")
+
+
+def in_english(text: str, kind: str) -> Utterance:
+    """A text of nano's world as it is said."""
+    text = american(text)
     return Utterance(text, (Part("en", text),), kind)
 
 
 def _is_held_out_text(text: str) -> bool:
     """One text in twenty; a pure function of what is heard of it."""
-    return zlib.crc32(scored(text.replace("colour", "color"), "en").encode()) % 20 == 0
+    return zlib.crc32(scored(american(text), "en").encode()) % 20 == 0
 
 
 _SAMPLERS = {"phrase": _phrase, "mixed": _mixed, "question": _question, "talk": _talk}

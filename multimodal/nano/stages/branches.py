@@ -6,24 +6,28 @@ words before it. A branch sees that and its own words, and no other branch.
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from ..scenes import Question
 from ..text.tokenizer import ConversationEncoder
+from .undenied import UndeniedTokens
 
 
-class Branched(Protocol):
+@dataclass(frozen=True)
+class Branched:
     """A row: its tokens, and [start, stop) of each answer with its end of turn, with the kind of its question.
 
     undenied: places of answer tokens, each with a token that the loss must not deny there.
     """
 
     ids: list[int]
-    branch: list[int]
+    branch: list[int]  # of each token; 0 is what every branch sees
     position: list[int]
     answers: list[tuple[int, int]]
     kinds: list[str]
@@ -41,6 +45,42 @@ def template_around(
     first = asked.index(end_of_turn)
     before, between = asked[:first], asked[first:-1]
     return [*before, medium], lambda text: [*encoder.text(text), *between]
+
+
+class InBranches:
+    """Puts questions behind what all of them see; at most `tokens_a_row`, then no further question begins."""
+
+    def __init__(self, encoder: ConversationEncoder, end_of_turn: int, medium: int, tokens_a_row: int):
+        self.prefix, self.turn = template_around(encoder, end_of_turn, medium)
+        self._encoder, self._end_of_turn, self._tokens_a_row = encoder, end_of_turn, tokens_a_row
+        self._undenied = UndeniedTokens(encoder)
+
+    def __call__(
+        self,
+        asked: Sequence[Question],
+        turn_of: Callable[[str], list[int]] | None = None,
+        dialogue: bool = False,
+    ) -> Branched:
+        """turn_of: in place of `turn`, for questions otherwise asked; dialogue: turns see those before them."""
+        row = Branched(list(self.prefix), [0] * len(self.prefix), list(range(len(self.prefix))), [], [], [])
+        header = self.prefix[1:-1] if dialogue else []
+        for number, question in enumerate(asked):
+            first = len(row.ids)
+            if first > self._tokens_a_row:
+                break
+            turn = (turn_of or self.turn)(question.text)
+            if number:
+                turn = [*header, *turn]
+            answer = self._encoder.text(question.answer)
+            added = [*turn, *answer, self._end_of_turn]
+            row.answers.append((first + len(turn), first + len(added)))
+            row.undenied.extend(self._undenied(question, answer, first + len(turn)))
+            start = first if dialogue else len(self.prefix)
+            row.position.extend(range(start, start + len(added)))
+            row.branch.extend([0 if dialogue else number + 1] * len(added))
+            row.kinds.append(question.kind)
+            row.ids.extend(added)
+        return row
 
 
 def collate(rows: Sequence[Branched], pad: int) -> dict[str, Tensor]:

@@ -110,10 +110,11 @@ class SpellingStage:
         self.schedule = Schedule(steps=steps, peak_lr=1e-3, muon_lr=2e-3, warmup_steps=200)
         self.model = Speller()
         if begin_from:
-            self._done, self._easy_steps = begin(self.model, begin_from), 0
+            self._easy_steps = 0
         else:
-            self._done, self._easy_steps = 0, round(EASY_SHARE * steps)
+            self._easy_steps = round(EASY_SHARE * steps)
             self.model.conformer.load_state_dict(_self_taught(run))
+        self._done = begin(self.model, begin_from)
         self._easy = SpokenSet(seed + 1, easy=True)
         self._set, self._held_out = SpokenSet(seed + 1), SpokenSet(seed + 1, held_out=True)
 

@@ -47,7 +47,7 @@ class ImageAdapterStage:
         for name, parameter in self.model.named_parameters():
             if name.endswith("openness"):
                 nn.init.constant_(parameter, GATE_AT_START)
-        self._done = begin(self.model, begin_from, some=True) if begin_from else 0  # all but core and trunk
+        self._done = begin(self.model, begin_from, some=True)  # all but core and trunk
         self.rows = PictureRows(tokenizer, self.model)
         self._held_out: list[Row] = []
 

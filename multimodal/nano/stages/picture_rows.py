@@ -18,31 +18,23 @@ from vision.tiles import Tiles, cut
 from ...model import MultimodalLlama
 from ..pictures import draw, sample_style
 from ..questions import ask_about
-from ..scenes import Scene, sample_scene, with_strangers
+from ..scenes import STRANGERS, Scene, sample_scene, with_strangers
 from ..text.tokenizer import ConversationEncoder
-from .branches import collate, sees, template_around
-from .undenied import UndeniedTokens
+from .branches import Branched, InBranches, collate, sees
 
 QUESTIONS_A_PICTURE = 10
 TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
-STRANGERS = 0.4  # share of scenes in which some things have a colour or a shape without a name
 _LONGER_SIDES_PX = (96, 128, 128, 160, 224, 320, 448)  # most files are bigger than a tile
 _ASPECTS = ((1, 1),) * 6 + ((4, 3), (3, 4), (3, 2), (2, 3), (2, 1), (1, 2))  # width, height
 
 
 @dataclass(frozen=True)
-class Row:
-    """A picture, and text whose tokens belong to branches: 0 is what every branch sees."""
+class Row(Branched):
+    """A picture, and questions about it in branches."""
 
     tiles: Tensor  # [tiles, 3, side, side]
     aspect_id: int
-    ids: list[int]
-    branch: list[int]
-    position: list[int]
-    answers: list[tuple[int, int]]  # [start, stop) of each answer with its end of turn
-    kinds: list[str]
-    undenied: list[tuple[int, int]]  # places in `ids`, and tokens that the loss must not deny there
 
 
 class PictureRows:
@@ -50,9 +42,9 @@ class PictureRows:
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, model: MultimodalLlama):
         self.encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
-        self._undenied = UndeniedTokens(self.encoder)
-        self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-        self.prefix, self.turn = template_around(self.encoder, self._end_of_turn, model.config.image_token_id)
+        end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        self._in_branches = InBranches(self.encoder, end_of_turn, model.config.image_token_id, TOKENS_A_ROW)
+        self.prefix, self.turn = self._in_branches.prefix, self._in_branches.turn
         self._tile_px, self._max_tiles = model.vision.tile_px, model.vision.max_tiles
 
     def row(self, rng: random.Random, held_out: bool = False, turn_of: Callable[[str], list[int]] | None = None) -> Row:
@@ -62,25 +54,9 @@ class PictureRows:
             scene = with_strangers(scene, rng)
         asked = ask_about(scene, rng, QUESTIONS_A_PICTURE)
         tiles = self._tiles(scene, rng, held_out)
-        prefix, dialogue = list(self.prefix), not held_out and rng.random() < DIALOGUES
-        ids, branch, position, answers, undenied = prefix, [0] * len(prefix), list(range(len(prefix))), [], []
-        header = self.prefix[1:-1]
-        for number, question in enumerate(asked):
-            if len(ids) > TOKENS_A_ROW:
-                break
-            turn = (turn_of or self.turn)(question.text)
-            answer = self.encoder.text(question.answer)
-            if dialogue and number:
-                turn = [*header, *turn]
-            added = [*turn, *answer, self._end_of_turn]
-            answers.append((len(ids) + len(turn), len(ids) + len(added)))
-            undenied += self._undenied(question, answer, answers[-1][0])
-            start = len(ids) if dialogue else len(prefix)
-            position += range(start, start + len(added))
-            branch += [0 if dialogue else number + 1] * len(added)
-            ids = ids + added
-        kinds = [question.kind for question in asked[: len(answers)]]
-        return Row(tiles.pixels, tiles.aspect_id, ids, branch, position, answers, kinds, undenied)
+        dialogue = not held_out and rng.random() < DIALOGUES
+        row = self._in_branches(asked, turn_of, dialogue)
+        return Row(**vars(row), tiles=tiles.pixels, aspect_id=tiles.aspect_id)
 
     def _tiles(self, scene: Scene, rng: random.Random, held_out: bool) -> Tiles:
         """The scene as a picture of some size and aspect, prepared as the processor prepares a file."""

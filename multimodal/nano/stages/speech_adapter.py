@@ -69,7 +69,7 @@ class SpeechAdapterStage:
         composed.load_state_dict(before, strict=False)
         for name, parameter in composed.named_parameters():
             parameter.requires_grad_(name.startswith("speech_adapter.") and name not in before)
-        self._done = begin(composed, begin_from, some=True) if begin_from else 0  # nothing but the adapter
+        self._done = begin(composed, begin_from, some=True)  # nothing but the adapter
         self._set, self._held_out = SpokenSet(seed + 2), SpokenSet(seed + 2, held_out=True)
 
     @property

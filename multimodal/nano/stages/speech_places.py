@@ -23,7 +23,7 @@ from ...speech_embeddings import in_rows
 from ...training.arithmetic import fast_arithmetic
 from ...training.loop import Schedule, to_device
 from ..compose import compose_nano, nano_config, picture_weights
-from ..speech.utterances import Utterance, sample_utterance
+from ..speech.utterances import Utterance, american, sample_utterance
 from .beginning import begin
 from .branches import answer_loss, exact_answers
 from .picture_rows import PictureRows, Row, picture_answers
@@ -65,7 +65,7 @@ class SpeechPlacesStage:
         self.model.load_state_dict(picture_weights(run), strict=False)
         for vectors in (self._adapter.lead, self._adapter.tail, self._adapter.filler):
             vectors.requires_grad_()
-        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
+        self._done = begin(self.model, begin_from, some=True)
         self.rows = PictureRows(tokenizer, self.model)
         self._encoder = self.rows.encoder
 
@@ -93,7 +93,7 @@ class SpeechPlacesStage:
         place, said = self.model.config.speech_place_id, []
 
         def turn(question: str) -> list[int]:
-            said.append(torch.tensor(self._encoder.text(question.replace("colour", "color"))))
+            said.append(torch.tensor(self._encoder.text(american(question))))
             return [place - 2, *[place] * self._places(len(said[-1]), rng), place - 1, *self.rows.turn("")]
 
         row = self.rows.row(rng, held_out, turn)

@@ -14,7 +14,7 @@ from multimodal.languages import LANGUAGES, find_language
 
 from ...model import MultimodalLlama
 from ...speech_embeddings import in_rows, put_in
-from ..speech.utterances import Utterance
+from ..speech.utterances import Utterance, american
 from ..text.corpus import REPEAT_PROMPT, TRANSLATE_PROMPT
 from ..text.phrases import say_all
 from ..text.small_talk import facts
@@ -56,7 +56,7 @@ def sample_task(utterance: Utterance, rng: random.Random) -> Task:
 @cache
 def spoken_answers() -> dict[str, str]:
     """Answers of the closed questions, by what is said."""
-    return {question.replace("colour", "color"): fact.answer for fact in facts() for question in fact.questions}
+    return {american(question): fact.answer for fact in facts() for question in fact.questions}
 
 
 @dataclass(frozen=True)

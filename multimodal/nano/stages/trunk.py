@@ -35,7 +35,7 @@ from ...training.loop import Schedule, train
 from .. import captions
 from ..captions import NAMELESS, PATCH_NAMES, caption_tile, caption_whole, encode, name_patches, twin_of
 from ..pictures import Box, Style, draw, letter_boxes, sample_style
-from ..scenes import Scene, sample_scene, with_strangers
+from ..scenes import STRANGERS, Scene, sample_scene, with_strangers
 from .beginning import begin
 from .undenied import undenied_names, undenied_words
 
@@ -44,7 +44,6 @@ VISION = {"layers": 6, "width": 128, "head_width": 32, "mlp_ratio": 4.0, "patch_
 _SIDES = (96, 112, 160, 200, 256, 320, 512)  # of whole pictures that are not drawn at the tile's own size
 _ASPECTS = ((4, 3), (3, 4), (3, 2), (2, 3))
 STEM_SHARE = 0.45  # of the steps, the first ones, in which the stem alone learns to name patches
-STRANGERS = 0.4  # share of scenes in which some things have a colour or a shape without a name
 _NOTHING = 0.15  # weight of patches where there is nothing to name
 Example = tuple[Image.Image, tuple[str, ...], np.ndarray]  # picture, caption, names of patches
 
@@ -92,7 +91,7 @@ class TrunkStage:
         begin_from: Path | None = None,
     ):
         self.model = build_model(seed)
-        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
+        self._done = begin(self.model, begin_from, some=True)
         self._stem_alone = 0 if begin_from else STEM_SHARE * steps
         self.schedule = Schedule(steps=steps, peak_lr=peak_lr, warmup_steps=min(100, steps // 10 + 1))
         self.batch_size, self.captioned, self.seed = batch_size, captioned, seed

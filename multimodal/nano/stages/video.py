@@ -31,8 +31,8 @@ from ..scenes import COLOURS, OTHER, SHAPES
 from ..text.clips import ACTIONS, DIRECTIONS, Actor, ClipScene, ask_about_clip
 from ..text.tokenizer import ConversationEncoder
 from .beginning import begin
-from .branches import answer_loss, collate, exact_answers, sees, shares, template_around
-from .undenied import UndeniedTokens, undenied_names
+from .branches import Branched, InBranches, answer_loss, collate, exact_answers, sees, shares
+from .undenied import undenied_names
 
 CLIPS = 6144  # of the training set
 HELD_OUT_CLIPS = 128
@@ -51,18 +51,12 @@ FACTS = {  # what the memory of a place tells of the thing that passed there; 0:
 
 
 @dataclass(frozen=True)
-class ClipRow:
-    """A clip as it is shown, what passed each of its places, and questions in branches: 0 is what all see."""
+class ClipRow(Branched):
+    """A clip as it is shown, what passed each of its places, and questions about it in branches."""
 
     features: Tensor  # [F, N, D]
     times_s: Tensor  # [F]
     story: Tensor  # [facts, N - 1], int64: -100 where two things passed, or none
-    ids: list[int]
-    branch: list[int]
-    position: list[int]
-    answers: list[tuple[int, int]]
-    kinds: list[str]
-    undenied: list[tuple[int, int]]
 
 
 class ClipStudent(nn.Module):
@@ -108,13 +102,12 @@ class VideoStage:
         for part in (nano.video_encoder, nano.video):
             part.requires_grad_(True)
         self.model = ClipStudent(nano)
-        self._done = begin(self.model, begin_from, some=True) if begin_from else 0
+        self._done = begin(self.model, begin_from, some=True)
         self.clips = SeenClips(run / self.name / "clips", clips, seed)
         self.held_out_clips = SeenClips(run / self.name / "held out clips", held_out_clips, seed, held_out=True)
-        self._encoder, self._pad = ConversationEncoder(tokenizer), tokenizer.pad_token_id
-        self._undenied = UndeniedTokens(self._encoder)
-        self._end_of_turn = tokenizer.convert_tokens_to_ids("<|eot_id|>")
-        self._prefix, self._turn = template_around(self._encoder, self._end_of_turn, nano.config.video_token_id)
+        self._pad, end_of_turn = tokenizer.pad_token_id, tokenizer.convert_tokens_to_ids("<|eot_id|>")
+        medium = nano.config.video_token_id
+        self.in_branches = InBranches(ConversationEncoder(tokenizer), end_of_turn, medium, TOKENS_A_ROW)
         self._held_out: list[ClipRow] = []
 
     def see_clips(self) -> None:
@@ -138,22 +131,8 @@ class VideoStage:
         if may_turn:
             shown = sorted(rng.sample(range(len(features)), min(len(features), rng.randint(*FRAMES_SHOWN))))
             features, times_s = features[shown], times_s[shown]
-        ids, branch, answers, kinds, undenied = list(self._prefix), [0] * len(self._prefix), [], [], []
-        position = list(range(len(ids)))
         asked = [one for one in ask_about_clip(scene, rng, QUESTIONS_A_CLIP) if OTHER not in one.text + one.answer]
-        for number, question in enumerate(asked):
-            if len(ids) > TOKENS_A_ROW:
-                break
-            turn = self._turn(question.text)
-            answer = self._encoder.text(question.answer)
-            added = [*turn, *answer, self._end_of_turn]
-            answers.append((len(ids) + len(turn), len(ids) + len(added)))
-            undenied += self._undenied(question, answer, answers[-1][0])
-            position += range(len(self._prefix), len(self._prefix) + len(added))
-            branch += [number + 1] * len(added)
-            kinds.append(question.kind)
-            ids += added
-        return ClipRow(features, times_s, story, ids, branch, position, answers, kinds, undenied)
+        return ClipRow(**vars(self.in_branches(asked)), features=features, times_s=times_s, story=story)
 
     def _collate(self, rows: Sequence[ClipRow]) -> dict[str, Tensor]:
         return collate(rows, self._pad) | {

@@ -38,7 +38,7 @@ class VoiceAcousticStage:
     def __init__(self, run: Path, steps: int = 2000, seed: int = 0, begin_from: Path | None = None):
         torch.manual_seed(seed)
         self.model = Acoustic(*_COUNTS, **ACOUSTIC_SIZE)
-        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from) if begin_from else 0
+        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from)
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -68,7 +68,7 @@ class VoiceVocoderStage:
         with torch.no_grad():  # filters start soft and flat
             self.model.filters.weight.mul_(0.3)
             self.model.filters.bias.zero_().unflatten(0, (-1, 128))[:, 0] = -4.0
-        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from) if begin_from else 0
+        self.schedule, self._done = _schedule(steps, 1e-3), begin(self.model, begin_from)
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -105,7 +105,7 @@ class VoiceProsodyStage:
         self.name += ("" if with_states else "-no-states") + ("" if streaming else "-whole")
         size = SIZES["nano"] | ({} if with_states else {"state_dim": None}) | ({} if streaming else {"lookahead": None})
         self.model = Prosody(*_COUNTS, **size)
-        self.schedule, self._done = _schedule(steps, 2e-3), begin(self.model, begin_from) if begin_from else 0
+        self.schedule, self._done = _schedule(steps, 2e-3), begin(self.model, begin_from)
         self._set, self.held_out = recordings(run), recordings(run, held_out=True)
 
     def batch(self, step: int) -> dict[str, Tensor]:

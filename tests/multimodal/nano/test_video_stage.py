@@ -97,8 +97,9 @@ def test_each_question_is_asked_as_if_alone(stage):
 
 def test_a_row_is_the_prompt_of_the_processor(stage, run):
     row = stage.row(stage.clips[0], random.Random(1))
-    processor = multimodal.processor.processor_of(stage.model.nano.config, train_tokenizer(run))
-    question = processor.tokenizer.decode(row.ids[len(stage._prefix) : row.ids.index(stage._end_of_turn)])
+    tokenizer = train_tokenizer(run)
+    processor = multimodal.processor.processor_of(stage.model.nano.config, tokenizer)
+    question = tokenizer.decode(row.ids[len(stage.in_branches.prefix) : row.ids.index(tokenizer.eos_token_id)])
     clip = torch.zeros(2, 3, 64, 64)
     messages = [{"role": "user", "content": [{"type": "video", "video": clip}, {"type": "text", "text": question}]}]
     prompt = processor.apply_chat_template(messages, tokenize=True, add_generation_prompt=True)
@@ -117,7 +118,7 @@ def test_every_look_in_training_shows_other_frames_in_their_order(stage):
     assert torch.equal(whole.features, seen.features)
 
 
-def test_a_clip_shown_backwards_is_asked_about_as_that(stage, monkeypatch):
+def test_a_clip_shown_backwards_is_asked_about_as_that(stage, monkeypatch, run):
     monkeypatch.setattr(video, "FRAMES_SHOWN", (16, 16))
     seen = stage.clips[1]
     rows = [stage.row(seen, random.Random(seed)) for seed in range(12)]
@@ -125,12 +126,12 @@ def test_a_clip_shown_backwards_is_asked_about_as_that(stage, monkeypatch):
     assert 0 < len(turned) < 12 and all(_is_part(row.features, seen.features.flip(0)) for row in turned)
     assert all(row.times_s[0] >= 0 and (row.times_s.diff() > 0).all() for row in rows)
     answers = {one.text: one.answer for one in ask_about_clip(played_backwards(seen.film.scene), random.Random(0), 400)}
-    tokenizer, row = stage._encoder, turned[0]
+    tokenizer, row = train_tokenizer(run), turned[0]
     for start, stop in row.answers:
         begin = max(at for at in range(start) if row.branch[at] != row.branch[start]) + 1
-        question = tokenizer.decode(row.ids[begin : row.ids.index(stage._end_of_turn, begin)])
+        question = tokenizer.decode(row.ids[begin : row.ids.index(tokenizer.eos_token_id, begin)])
         if question in answers:
-            assert tokenizer.decode(row.ids[start:stop]) == answers[question]
+            assert tokenizer.decode(row.ids[start:stop], skip_special_tokens=True) == answers[question]
 
 
 def test_places_tell_what_passed_them(stage):
