@@ -130,5 +130,11 @@ def test_a_part_goes_on_from_its_final_weights(run, tmp_path):
         assert 0 < max((load_file(final)[name] - value).abs().max() for name, value in first.items()) < 1e-3
         final.unlink()  # as if it had been killed: it goes on from what was before
         train_on(tmp_path, stage.name, 1)
+    moved = []
+    for how in ({}, {"rate": 1.0}):  # at half the rates, where nothing else is said
+        final.unlink()
+        after = load_file(train_on(tmp_path, stage.name, 1, **how))
+        moved.append(max((after[name] - value).abs().max().item() for name, value in first.items()))
+    assert moved[1] == pytest.approx(2 * moved[0], rel=0.02)
     with pytest.raises(ValueError, match="found stage 'core'"):
         train_on(tmp_path, "core", 2)
