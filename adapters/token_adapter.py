@@ -82,6 +82,13 @@ class TokenAdapter(nn.Module):
         fillers = self.filler.expand(max(0, room - 2 * AROUND), -1)
         return torch.cat([fillers, lead, embeddings, tail])[:places]
 
+    def places_used(self, x: Tensor) -> Tensor:
+        """Embeddings [B, S, D] of `forward`, zeros behind each clip's -> [B]: at how many places no `filler` stands.
+
+        They hold the tokens, `lead` and `tail`: whoever writes down what was said needs no more tokens than that.
+        """
+        return ((x != self.filler).any(-1) & (x != 0).any(-1)).sum(1)
+
 
 def letters_there(logits: Tensor) -> Tensor:
     """Logits [T, L] at the frames of a clip -> how likely each letter is at best, [K, L], at each letter that is there.

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from adapters.token_adapter import TokenAdapter
 
 from .alignment import Word, word_times
 from .languages import find_language
@@ -78,7 +82,8 @@ def transcribe(
             return [segments.pop(number) for number in numbers]
 
         def write() -> None:
-            texts = _write(model, processor, system, [piece for _, piece in waiting], max_new_tokens)
+            pieces = [piece for _, piece in waiting]
+            texts = _write(model, processor, system, pieces, max_new_tokens, as_said=not translate)
             for (number, piece), text in zip(waiting, texts, strict=True):
                 times = word_times(model, piece.samples, text, piece.start_s) if words else ()
                 segments[number].append(Segment(piece.start_s, piece.end_s, text, times))
@@ -104,6 +109,16 @@ def _fits(piece: "Piece", batch: Sequence["Piece"]) -> bool:
     return len(batch) < BATCH and (len(batch) + 1) * longest <= BATCH_S
 
 
+class _LongerThanHeard(StoppingCriteria):
+    """Ends a row that has more tokens than it was told: a core that loses its thread writes one word without end."""
+
+    def __init__(self, prompt: int, most: Tensor):
+        self.ends = prompt + most  # [B]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
+        return input_ids.shape[1] >= self.ends
+
+
 @torch.no_grad()
 def _write(
     model: MultimodalLlama,
@@ -111,8 +126,12 @@ def _write(
     system: str,
     pieces: Sequence["Piece"],
     max_new_tokens: int,
+    as_said: bool,
 ) -> list[str]:
-    """The text of each piece, greedily, all in one batch."""
+    """The text of each piece, greedily, all in one batch.
+
+    as_said: in the language spoken, so that where an adapter tells a core tokens, no text has more of them.
+    """
     conversations = [
         [
             {"role": "system", "content": system},
@@ -122,6 +141,11 @@ def _write(
     ]
     inputs = processor.apply_chat_template(conversations, tokenize=True, add_generation_prompt=True)
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
-    written = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
-    answers = written[:, inputs["input_ids"].shape[1] :]
+    prompt = inputs["input_ids"].shape[1]
+    heard = model.hear(inputs["input_ids"], inputs.pop("speech_samples"), inputs.pop("speech_lengths"))
+    criteria = StoppingCriteriaList()
+    if as_said and isinstance(model.speech_adapter, TokenAdapter):
+        criteria.append(_LongerThanHeard(prompt, model.speech_adapter.places_used(heard)))
+    how = dict(max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=criteria)
+    answers = model.generate(**inputs, speech_embeddings=heard, **how)[:, prompt:]
     return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]

@@ -246,9 +246,12 @@ def test_no_piece_is_lost_whose_words_cannot_be_placed(assistant, long_sound, tm
 
 def test_a_batch_is_bounded_in_number_and_in_padded_seconds(assistant, monkeypatch):
     batches, write = [], transcription._write
-    monkeypatch.setattr(
-        transcription, "_write", lambda m, p, s, pieces, n: batches.append(pieces) or write(m, p, s, pieces, n)
-    )
+
+    def noting(model, processor, system, pieces, *args, **kwargs) -> list[str]:
+        batches.append(pieces)
+        return write(model, processor, system, pieces, *args, **kwargs)
+
+    monkeypatch.setattr(transcription, "_write", noting)
     monkeypatch.setattr(transcription, "BATCH", 3)
     monkeypatch.setattr(transcription, "BATCH_S", 4.0)
     sounds = [tone(seconds) for seconds in (0.8, 0.8, 0.8, 0.8, 1.8, 1.8, 5.0, 0.8)]
@@ -257,3 +260,25 @@ def test_a_batch_is_bounded_in_number_and_in_padded_seconds(assistant, monkeypat
     assert [s.text for [s] in found] == [
         next(transcribe(assistant.model, assistant.processor, [one], "fr", max_new_tokens=8))[0].text for one in sounds
     ]
+
+
+def test_a_transcript_is_no_longer_than_what_was_heard():
+    """A core that never ends is stopped where it is told tokens; a translation may have more of them."""
+    reader = dict(width=16, num_layers=1, num_heads=2, ffn_dim=24)
+    ears = SpeechConfig(**EARS_KEYWORDS | dict(adapter="tokens", letters=["a", "b"], adapter_keywords=reader))
+    assistant = tiny_assistant(speech_config=ears)
+    model, processor = assistant.model, assistant.processor
+    model.generation_config.eos_token_id = model.config.text_config.vocab_size
+    sounds, used = [tone(0.7), tone(4.0)], []
+    for sound in sounds:
+        heard = processor("<|speech|>", audio=sound)
+        told = model.hear(heard["input_ids"], heard["speech_samples"], heard["speech_lengths"])
+        used.append(int(model.speech_adapter.places_used(told)))
+    assert used[0] != used[1]
+    for translate, system, most in (
+        (False, "Repeat after me in French:", used),
+        (True, "Translate the following sentence into French:", [40, 40]),
+    ):
+        written = [one.text for [one] in transcribe(model, processor, sounds, "fr", translate, max_new_tokens=40)]
+        prompts = [dict(system=system, audio=sound, max_new_tokens=n) for sound, n in zip(sounds, most, strict=True)]
+        assert written == [assistant.ask(**prompt).text for prompt in prompts]
