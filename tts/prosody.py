@@ -5,10 +5,11 @@ of the language model (paper 8.3). Step t tells the duration of phone t and, kno
 phone t - 1: the delayed pattern (arXiv 2109.03264). It sees the features of `LOOKAHEAD` phones on, and the
 states of all tokens up to the end of its word. Depths, windows and rotary places are our choice.
 
-Shapes: B rows, P phones, T tokens, D width, H heads.
+Shapes: B rows, P phones, T tokens, D width, H heads, K keys, Q queries, d width of a head.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,7 @@ class Prosody(nn.Module):
         if width % (2 * heads):
             raise ValueError(f"width is {width}; accepted for {heads} heads: a multiple of {2 * heads}")
         self.state_dim, self.lookahead = state_dim, lookahead
+        self.turns = partial(turns, head_dim=width // heads)
         self.phone = nn.Embedding(num_phones, width // 2)
         self.place = nn.Embedding(_MAX_PLACE + 1, width // 2)
         self.ending = nn.Embedding(ENDINGS, width // 2)
@@ -113,15 +115,16 @@ class Prosody(nn.Module):
         back = len(phones) if self.lookahead is None else _PHONES_BACK
         see_steps = _within(queries, queries, _STEPS_BACK, 0)
         see_phones = _within(queries, phones, back, ahead)
-        see_tokens, places = None, None
+        see_tokens, of_tokens = None, None
         if states is not None:
             states = self.states(states)
             seen = torch.cat([seen, seen[:, -1:].expand(-1, steps - seen.shape[1])], 1)
             tokens = torch.arange(states.shape[1], device=told.device)
             see_tokens = _within(seen - 1, tokens, _TOKENS_BACK, 0).unsqueeze(1)
-            places = (seen - 1, tokens)
+            of_tokens = self.turns(seen - 1), self.turns(tokens)
+        at, of_phones = self.turns(queries), self.turns(phones)
         for layer in self.layers:
-            x = layer(x, queries, features, phones, states, places, see_steps, see_phones, see_tokens)
+            x = layer(x, at, features, of_phones, states, of_tokens, see_steps, see_phones, see_tokens)
         return _measured(undelayed(self.out(self.norm(x)), told.shape[1]))
 
     def _features(self, text: Linguistic) -> Tensor:
@@ -168,11 +171,11 @@ class ProsodyLayer(nn.Module):
         self.tokens = Attention(width, heads) if with_states else None
         self.ffn = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, ffn_dim), nn.GELU(), nn.Linear(ffn_dim, width))
 
-    def forward(self, x, queries, features, phones, states, places, see_steps, see_phones, see_tokens) -> Tensor:
-        x = x + self.steps(x, queries, self.steps.remember(self.steps.norm(x), queries), see_steps)
-        x = x + self.phones(x, queries, self.phones.remember(features, phones), see_phones)
+    def forward(self, x, at, features, of_phones, states, of_tokens, see_steps, see_phones, see_tokens) -> Tensor:
+        x = x + self.steps(x, at, self.steps.remember(self.steps.norm(x), at), see_steps)
+        x = x + self.phones(x, at, self.phones.remember(features, of_phones), see_phones)
         if states is not None:
-            x = x + self.tokens(x, places[0], self.tokens.remember(states, places[1]), see_tokens)
+            x = x + self.tokens(x, of_tokens[0], self.tokens.remember(states, of_tokens[1]), see_tokens)
         return x + self.ffn(x)
 
 
@@ -187,14 +190,14 @@ class Attention(nn.Module):
         self.kv = nn.Linear(width, 2 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def remember(self, memory: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """memory [B, K, D] at places [K] -> keys, turned, and values [B, H, K, D / H]."""
+    def remember(self, memory: Tensor, at: "Turns") -> tuple[Tensor, Tensor]:
+        """memory [B, K, D], the turns of its places -> keys, turned, and values [B, H, K, d]."""
         k, v = self._heads(self.kv(memory), 2 * self.heads).chunk(2, 1)
-        return _turned(k, places), v
+        return _turned(k, at), v
 
-    def forward(self, x: Tensor, places: Tensor, memory: tuple[Tensor, Tensor], see: Tensor | None = None) -> Tensor:
-        """x [B, Q, D] at places [Q] or [B, Q]; see [Q, K] or [B, 1, Q, K], None for all."""
-        q = _turned(self._heads(self.q(self.norm(x)), self.heads), places)
+    def forward(self, x: Tensor, at: "Turns", memory: tuple[Tensor, Tensor], see: Tensor | None = None) -> Tensor:
+        """x [B, Q, D], the turns of its places; see [Q, K] or [B, 1, Q, K], None for all."""
+        q = _turned(self._heads(self.q(self.norm(x)), self.heads), at)
         if see is None:
             return self.out(F.scaled_dot_product_attention(q, *memory).transpose(1, 2).flatten(2))
         nothing = ~see.any(-1, keepdim=True)
@@ -205,14 +208,25 @@ class Attention(nn.Module):
         return x.unflatten(-1, (heads, self.head_dim)).transpose(1, 2)
 
 
-def _turned(x: Tensor, places: Tensor) -> Tensor:
-    """x [B, H, K, d] with channel i turned with channel i + d / 2 by its place."""
-    half = x.shape[-1] // 2
-    speeds = _ROPE_THETA ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+Turns = tuple[Tensor, Tensor]
+
+
+def turns(places: Tensor, head_dim: int) -> Turns:
+    """places [K], or [B, K] of each row -> cosines and sines [K, d / 2], or [B, 1, K, d / 2], of their angles.
+
+    Made once for all layers and uses: of a step as small as a stream takes, angles are a good part.
+    """
+    half = head_dim // 2
+    speeds = _ROPE_THETA ** (-torch.arange(half, device=places.device, dtype=torch.float32) / half)
     angles = places.to(torch.float32).unsqueeze(-1) * speeds
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     if places.ndim == 2:
-        cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
+        angles = angles.unsqueeze(1)
+    return angles.cos(), angles.sin()
+
+
+def _turned(x: Tensor, at: Turns) -> Tensor:
+    """x [B, H, K, d] with channel i turned with channel i + d / 2."""
+    cos, sin = (one.to(x.dtype) for one in at)
     first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
@@ -248,7 +262,8 @@ class ProsodyStream:
         memory = self.model.states(states)
         state = self.state
         places = torch.arange(state.num_tokens, state.num_tokens + memory.shape[1], device=memory.device)
-        new = [layer.tokens.remember(memory, places) for layer in self.model.layers]
+        at = self.model.turns(places)
+        new = [layer.tokens.remember(memory, at) for layer in self.model.layers]
         state.tokens = _joined(state.tokens, new)
         state.num_tokens += memory.shape[1]
 
@@ -257,7 +272,8 @@ class ProsodyStream:
         state, model = self.state, self.model
         features = model._features(text)
         places = torch.arange(state.num_phones, state.num_phones + features.shape[1], device=features.device)
-        new = [layer.phones.remember(features, places) for layer in model.layers]
+        at = model.turns(places)
+        new = [layer.phones.remember(features, at) for layer in model.layers]
         state.phones = _joined(state.phones, new)
         state.num_phones += features.shape[1]
         state.features = features if state.features is None else torch.cat([state.features, features], 1)
@@ -285,7 +301,7 @@ class ProsodyStream:
             state.features = state.features[:, 1:]
             state.last_seen = state.seen.pop(0)
         step, newest = state.num_steps, state.last_seen - 1
-        at, now = (torch.tensor([place], device=x.device) for place in (step, newest))
+        at, now = (model.turns(torch.tensor([place], device=x.device)) for place in (step, newest))
         steps = []
         for number, layer in enumerate(model.layers):
             old = [state.steps[number]] if state.steps else []

@@ -27,7 +27,7 @@ _RANGES_HZ = {"bass": (55.0, 220.0), "alto": (100.0, 400.0)}
 RATE_WPM = 175  # what counts as an ordinary rate
 RATES_WPM = (130, 240)
 PITCHES = (40, 50, 60)
-TRAINING, HELD_OUT = 4000, 240
+TRAINING, HELD_OUT = 9000, 240
 LAST_PAUSE_S = 0.1
 POWER_MEAN, POWER_SCALE = -2.4, 0.8  # of the base-10 logarithm of mean square
 
