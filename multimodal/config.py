@@ -98,7 +98,7 @@ class VideoConfig(PreTrainedConfig):
 
     The defaults are for the 8B: up to 64 frames, 32 consecutive ones aggregated to one (paper 7.2.3); width
     and depth of the aggregator, which the paper does not tell, are ours and meet its count of parameters.
-    `max_frames`: so many are sampled of a longer clip.
+    `max_frames`: so many are sampled of a longer clip; `max_tiles`: of a frame, None for as many as a picture has.
     """
 
     model_type = "multimodal_llama_video"
@@ -110,10 +110,11 @@ class VideoConfig(PreTrainedConfig):
     mlp_ratio: float = 4.0
     frames_per_aggregate: int = 32
     max_frames: int = 64
+    max_tiles: int | None = None
 
     @property
     def keywords(self) -> dict:
-        """Those of the encoder; how many frames are sampled concerns the processor."""
+        """Those of the encoder; how many frames are sampled, and how they are cut, concerns the processor."""
         names = ("width", "layers", "heads", "mlp_ratio", "frames_per_aggregate")
         return {name: getattr(self, name) for name in names}
 
@@ -130,8 +131,8 @@ class MultimodalLlamaConfig(PreTrainedConfig):
     `sources`: where parts of the model come from, {"core": {"id": ..., "revision": ...}}, and
     `left_out`: which of them the folder of this configuration leaves there (see `checkpoint.py`).
 
-    Raises ValueError if an image or video layer is none of the core's, if clips have no eyes or no layer,
-    or a source has no id.
+    Raises ValueError if an image or video layer is none of the core's, if clips have no eyes or no layer, or
+    frames more tiles than pictures, or if a source has no id.
     """
 
     model_type = "multimodal_llama"
@@ -175,6 +176,12 @@ class MultimodalLlamaConfig(PreTrainedConfig):
             raise ValueError("video_config is set and vision_config is None; frames are seen by the picture encoder")
         if self.video_config is not None and not self.video_layers:
             raise ValueError(f"video_layers is empty, with image_layers {self.image_layers}; name at least one")
+        most = self.video_config and self.video_config.max_tiles
+        if most is not None and not 1 <= most <= self.vision_config.max_tiles:
+            raise ValueError(
+                f"video_config has max_tiles {most}; accepted: None, or 1 to the {self.vision_config.max_tiles} "
+                "tiles of a picture"
+            )
 
     @property
     def image_token_id(self) -> int:

@@ -55,7 +55,7 @@ class MultimodalLlamaProcessor(ProcessorMixin):
     `image_std` of red, green and blue (0 to 1) as its trunk was trained with. `speech`: the encoder's name
     ("encoder"), how many of its frames make an embedding ("stride") and whether our two tokens stand around
     speech ("enclosed"); None for a model without ears. `max_frames`: so many are sampled of a clip; None for
-    a model without clips.
+    a model without clips. `max_tiles_of_frame`: None for as many as a picture has.
     """
 
     def __init__(
@@ -68,13 +68,14 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         image_std: Sequence[float] = CLIP_STD,
         speech: dict | None = None,
         max_frames: int | None = None,
+        max_tiles_of_frame: int | None = None,
     ):
         missing = [token for token in EXTRA_TOKENS if token not in tokenizer.get_vocab()]
         tokenizer.add_special_tokens({"extra_special_tokens": missing}, replace_extra_special_tokens=False)
         tokenizer.padding_side = "left"  # a batch of prompts is continued at its right end
         self.tile_px, self.max_tiles = tile_px, max_tiles
         self.image_mean, self.image_std = list(image_mean), list(image_std)
-        self.speech, self.max_frames = speech, max_frames
+        self.speech, self.max_frames, self.max_tiles_of_frame = speech, max_frames, max_tiles_of_frame
         self.image_token, self.image_token_id = IMAGE_TOKEN, tokenizer.convert_tokens_to_ids(IMAGE_TOKEN)
         self.video_token, self.video_token_id = VIDEO_TOKEN, tokenizer.convert_tokens_to_ids(VIDEO_TOKEN)
         self.speech_token, self.speech_token_id = SPEECH_TOKEN, tokenizer.convert_tokens_to_ids(SPEECH_TOKEN)
@@ -172,9 +173,10 @@ class MultimodalLlamaProcessor(ProcessorMixin):
         from video.frames import clip_from, cut_frames  # reads clips, which text and pictures do not need
 
         mean, std = tuple(self.image_mean), tuple(self.image_std)
-        canvas_px = self.max_tiles * self.tile_px  # the longest side that tiles can make
+        most = self.max_tiles_of_frame or self.max_tiles
+        canvas_px = most * self.tile_px  # the longest side that tiles can make
         clips = [clip_from(one, self.max_frames, start_s, end_s, canvas_px) for one in videos]
-        cut = [cut_frames(clip, self.tile_px, self.max_tiles, mean, std) for clip in clips]
+        cut = [cut_frames(clip, self.tile_px, self.max_tiles, mean, std, most) for clip in clips]
         return {
             "frame_values": torch.cat([one.pixels for one in cut]),
             "frames_per_clip": torch.tensor([len(one.times_s) for one in cut]),
@@ -270,6 +272,7 @@ def processor_of(
         sizes["speech"] = dict(encoder=speech.encoder, stride=speech.stride, enclosed=speech.enclosed)
     if config.video_config is not None:
         sizes["max_frames"] = config.video_config.max_frames
+        sizes["max_tiles_of_frame"] = config.video_config.max_tiles
     return MultimodalLlamaProcessor(tokenizer, **sizes, **(pictures or {}))
 
 

@@ -91,10 +91,14 @@ def cut_frames(
     max_tiles: int = 4,
     mean: tuple[float, float, float] = CLIP_MEAN,
     std: tuple[float, float, float] = CLIP_STD,
+    max_tiles_of_frame: int | None = None,
 ) -> FrameTiles:
-    """Each frame as `vision.tiles.cut` cuts a picture, all at once."""
+    """Each frame as `vision.tiles.cut` cuts a picture, all at once.
+
+    max_tiles: of the picture encoder, by whose arrangements the aspect is numbered; max_tiles_of_frame: if fewer.
+    """
     height, width = clip.frames.shape[2:]
-    rows, cols = choose_canvas(height, width, max_tiles, tile_px)
+    rows, cols = choose_canvas(height, width, max_tiles_of_frame or max_tiles, tile_px)
     size = fit_to_canvas(height, width, rows, cols, tile_px)
     pixels = clip.frames
     if pixels.shape[2:] != size:

@@ -29,7 +29,7 @@ SIZES = {
         stem_widths=(24, 48, 96),
         taps=(2, 4),
         num_global_layers=2,
-        max_tiles=1,
+        max_tiles=2,
     ),
     # Paper 7.2.1: ViT-H/14, features of layers 4, 8, 16, 24, 31 besides the final ones: 7,680 a patch.
     # The released 11B taps one block earlier each; see the loader of those weights for that.

@@ -33,8 +33,8 @@ def ears_config() -> SpeechConfig:
 
 
 def video_config() -> VideoConfig:
-    """Nano's clips: 16 frames, which one aggregated one tells of, as in the paper's pre-training."""
-    return VideoConfig(width=192, layers=3, heads=6, mlp_ratio=2.0, frames_per_aggregate=16, max_frames=16)
+    """Nano's clips: 16 frames of one tile, which one aggregated one tells of, as in the paper's pre-training."""
+    return VideoConfig(width=192, layers=3, heads=6, mlp_ratio=2.0, frames_per_aggregate=16, max_frames=16, max_tiles=1)
 
 
 def nano_config(text_config: LlamaConfig, with_ears: bool = False, with_video: bool = False) -> MultimodalLlamaConfig:

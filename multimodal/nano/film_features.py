@@ -66,11 +66,11 @@ class SeenClips:
     @torch.no_grad()
     def _see(self, model: MultimodalLlama, numbers: range, max_frames: int) -> dict[str, Tensor]:
         seen: dict[str, Tensor] = {}
-        vision = model.vision
+        vision, most = model.vision, model.config.video_config.max_tiles
         for number in numbers:
             film = film_of(number, self.seed, self.held_out)
             clip = decode(encode(film), max_frames, vision.tile_px)
-            tiles = cut_frames(clip, vision.tile_px, vision.max_tiles)
+            tiles = cut_frames(clip, vision.tile_px, vision.max_tiles, max_tiles_of_frame=most)
             frames = len(clip.frames)
             aspects = torch.full((frames,), tiles.aspect_id)
             counts = torch.full((frames,), len(tiles.pixels) // frames)

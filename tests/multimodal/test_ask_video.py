@@ -1,19 +1,23 @@
 """Clips from files and from memory, through processor, assistant and command line."""
 
+import copy
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoProcessor
 from typer.testing import CliRunner
 
 import multimodal
 from adapters.media import MediaError
 from multimodal import cli
 from multimodal.assistant import Assistant
+from multimodal.processor import processor_of
 from video.reader import read_clip
-from vision.tiles import prepare
+from vision.tiles import arrangements, prepare
 
 from .clip_files import write_avi
 from .test_speech import EARS, RATE, tone
@@ -84,6 +88,19 @@ def test_a_frame_is_cut_as_a_picture_is(assistant):
         tiles[0].pixels
     )
     torch.testing.assert_close(found["frame_values"], torch.cat([one.pixels for one in tiles]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("most", "tiles"), [(1, 1), (2, 2), (None, 4)])
+def test_a_frame_may_have_fewer_tiles_than_a_picture(assistant, tmp_path, most, tiles):
+    config = copy.deepcopy(assistant.model.config)
+    config.video_config.max_tiles = most
+    processor_of(config, assistant.processor.tokenizer).save_pretrained(tmp_path)
+    processor = AutoProcessor.from_pretrained(tmp_path)
+    shown = processor.clips([frames(3, 90, 40 if tiles == 2 else 90)])
+    assert len(shown["frame_values"]) == 3 * tiles
+    # aspects are numbered by all the arrangements that a picture may have, as the encoder numbers them
+    [aspect] = shown["clip_aspect_ids"].tolist()
+    assert math.prod(arrangements(config.vision_config.max_tiles)[aspect - 1]) == tiles
 
 
 def test_a_file_is_the_clip_that_was_read(assistant, file):

@@ -359,6 +359,7 @@ def test_a_model_without_clips_refuses_them():
         ({"vision_config": None, "image_layers": None}, "video_config is set and vision_config is None"),
         ({"video_layers": [1, 4]}, r"video_layers has \[4\]; the text core has layers 0 to 3"),
         ({"video_layers": None}, "video_layers is empty"),
+        ({"video_config": VideoConfig(max_tiles=5)}, "max_tiles 5; accepted: None, or 1 to the 4 tiles of a picture"),
     ],
 )
 def test_a_senseless_configuration_is_refused(changes, told):

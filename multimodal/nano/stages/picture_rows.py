@@ -25,8 +25,9 @@ from .branches import Branched, InBranches, collate, sees
 QUESTIONS_A_PICTURE = 10
 TOKENS_A_ROW = 190  # no further question begins once a row is this long: a description would widen the whole batch
 DIALOGUES = 0.15  # share of rows whose turns see each other
-_LONGER_SIDES_PX = (96, 128, 128, 160, 224, 320, 448)  # most files are bigger than a tile
-_ASPECTS = ((1, 1),) * 6 + ((4, 3), (3, 4), (3, 2), (2, 3), (2, 1), (1, 2))  # width, height
+_LONGER_SIDES_PX = (96, 128, 160, 224, 320, 448)  # most files are bigger than a tile
+# width, height; all but squares have two tiles where they are bigger than one
+_ASPECTS = ((1, 1),) * 4 + ((4, 3), (3, 4), (3, 2), (2, 3)) + 2 * ((2, 1), (1, 2))
 
 
 @dataclass(frozen=True)

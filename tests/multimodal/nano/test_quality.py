@@ -23,7 +23,7 @@ from tests.multimodal.tiny_assistant import tiny_assistant
 from vision.image import open_picture
 
 # What the shipped weights must reach, a little under what was measured; the goal is 0.92, 0.85 and 0.80.
-OVERALL, EACH_KIND, EACH_FOREIGN_WAY = 0.88, 0.82, 0.87
+OVERALL, EACH_KIND, EACH_FOREIGN_WAY = 0.92, 0.85, 0.92
 # The text core is frozen for good: every later part is trained around these very bytes.
 CORE_SHA256 = "8078274f864ba3233da980e588bb4cbe0691592c25a87a20ebc372e7c3b23e5c"
 REPEATED, TRANSLATED = 0.80, 0.80  # shares of held-out phrases in words, a little under what was measured
