@@ -214,7 +214,7 @@ Turns = tuple[Tensor, Tensor]
 def turns(places: Tensor, head_dim: int) -> Turns:
     """places [K], or [B, K] of each row -> cosines and sines [K, d / 2], or [B, 1, K, d / 2], of their angles.
 
-    Made once for all layers and uses: of a step as small as a stream takes, angles are a good part.
+    Made once, for all layers and uses.
     """
     half = head_dim // 2
     speeds = _ROPE_THETA ** (-torch.arange(half, device=places.device, dtype=torch.float32) / half)
