@@ -4,11 +4,12 @@ A small core copies and translates what stands as text does, and loses its threa
 parts of words stand between its tokens. This adapter therefore reads what an encoder spells: of the letters that
 it names by CTC it keeps those that are there, doubts included, and forgets how long each took (compression by CTC,
 arXiv 2102.01578). A small transformer reads that spelling as a reader who knows the words reads misprints, and
-names by CTC the tokens of the core, by the core's own embeddings of them. What is named stands packed at the end of
-the clip's places: what follows is then as far from it as in a text. Our choice.
+names by CTC the tokens of the core, by the core's own embeddings of them; of what they may be as a whole, the
+likeliest text is told (`adapters.token_readings`). It stands packed at the end of the clip's places: what follows is
+then as far from it as in a text. Our choice.
 
 Shapes: B clips, T frames of 40 ms, L letters with CTC's blank, K letters that are there, W width of the adapter,
-S places of 80 ms, D width of the core, V its vocabulary.
+N = 2 (K + 2 EDGE) places to name a token at, S places of 80 ms, D width of the core, V its vocabulary.
 """
 
 import torch
@@ -17,10 +18,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from .memory import Memory
 from .speech_adapter import RotaryLayer
+from .token_readings import BLANK, Expectation, likely_readings
 
-BLANK = 0  # CTC's, of letters and of tokens; token t of the core has the number t + 1
 SURE = 0.9  # frames that hold no letter with this probability are left out
-EDGE = 2  # places to name tokens at before the first letter, and behind the last
+EDGE = 2  # what is read before the first letter, and behind the last
+# Tokens that a letter has room to name. With one, "1944" had no room for the blank that CTC wants between its two
+# fours, nor a letter of three bytes for its tokens, and digits were lost wherever letters stand close.
+TOKENS_A_LETTER = 2
 AROUND = 4  # learnt places before the tokens, and behind them
 
 
@@ -30,8 +34,10 @@ class TokenAdapter(nn.Module):
     These vectors are learnt, so that the frozen core reads what stands between them as if it stood alone.
     """
 
-    def __init__(self, in_dim: int, width: int, num_layers: int, num_heads: int, ffn_dim: int, out_dim: int):
-        """in_dim: the letters, with the blank."""
+    def __init__(
+        self, in_dim: int, width: int, num_layers: int, num_heads: int, ffn_dim: int, memory_width: int, out_dim: int
+    ):
+        """in_dim: the letters, with the blank; memory_width: of the language model (`Expectation`)."""
         super().__init__()
         self.stride = 2
         self.letters = nn.Linear(in_dim, width)
@@ -40,7 +46,8 @@ class TokenAdapter(nn.Module):
             RotaryLayer(width, num_heads, ffn_dim, rope_theta=10_000.0) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, out_dim)
+        self.out = nn.Linear(width, TOKENS_A_LETTER * out_dim)
+        self.expectation = Expectation(out_dim, memory_width)
         self.blank, self.filler = (nn.Parameter(0.02 * torch.randn(out_dim)) for _ in range(2))
         self.lead, self.tail = (nn.Parameter(0.02 * torch.randn(AROUND, out_dim)) for _ in range(2))
 
@@ -52,15 +59,22 @@ class TokenAdapter(nn.Module):
     def tell(self, named: Memory, frames: Tensor, table: Tensor) -> Memory:
         """What `name_tokens` gave of clips whose frames [B, T] are there -> embeddings [B, S, D]."""
         keep = frames[:, :: self.stride]
-        told = [
-            self.placed(table[tokens_named(logits[there])], places)
-            for logits, there, places in zip(*named, keep.sum(1).tolist(), strict=True)
-        ]
+        tokens = self.read(named, table)
+        told = [self.placed(table[one], places) for one, places in zip(tokens, keep.sum(1).tolist(), strict=True)]
         x = pad_sequence(told, batch_first=True)
         return Memory(nn.functional.pad(x, (0, 0, 0, keep.shape[1] - x.shape[1])), keep)
 
+    def read(self, named: Memory, table: Tensor) -> list[Tensor]:
+        """What `name_tokens` gave -> the tokens [T] of each clip, the likeliest text of the likely readings.
+
+        What else it might be is left out: the core copies the mixture of two embeddings worse than a wrong one.
+        """
+        readings = [likely_readings(logits[there]) for logits, there in zip(*named, strict=True)]
+        best = (self.expectation.best(clip, table) for clip in readings)
+        return [torch.tensor(text, dtype=torch.long, device=table.device) for text in best]
+
     def name_tokens(self, spellings: list[Tensor], table: Tensor) -> Memory:
-        """Letters that are there [K, L] of each clip -> logits [B, K + 2 EDGE, V + 1] of what each place names."""
+        """Letters that are there [K, L] of each clip -> logits [B, N, V + 1] of what each place names."""
         lengths = torch.tensor([len(one) + 2 * EDGE for one in spellings], device=table.device)
         x = pad_sequence(
             [torch.cat([self.before, self.letters(one.to(self.before)), self.behind]) for one in spellings],
@@ -69,11 +83,12 @@ class TokenAdapter(nn.Module):
         keep = torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1)
         for layer in self.layers:
             x = layer(x, keep)
-        x = self.out(self.norm(x))
+        x = self.out(self.norm(x)).unflatten(-1, (TOKENS_A_LETTER, -1)).flatten(1, 2)
+        keep = keep.repeat_interleave(TOKENS_A_LETTER, 1)
         return Memory(x @ torch.cat([self.blank.unsqueeze(0), table.to(x)]).T, keep)
 
     def placed(self, embeddings: Tensor, places: int) -> Tensor:
-        """Embeddings [N, D] of tokens and what stands around them at so many places: [places, D].
+        """Embeddings [T, D] of tokens and what stands around them at so many places: [places, D].
 
         Where there is no room for all, the tail is cut first, then the lead, then the last tokens.
         """
@@ -82,12 +97,11 @@ class TokenAdapter(nn.Module):
         fillers = self.filler.expand(max(0, room - 2 * AROUND), -1)
         return torch.cat([fillers, lead, embeddings, tail])[:places]
 
-    def places_used(self, x: Tensor) -> Tensor:
-        """Embeddings [B, S, D] of `forward`, zeros behind each clip's -> [B]: at how many places no `filler` stands.
-
-        They hold the tokens, `lead` and `tail`: whoever writes down what was said needs no more tokens than that.
-        """
-        return ((x != self.filler).any(-1) & (x != 0).any(-1)).sum(1)
+    def tokens_told(self, x: Tensor, table: Tensor) -> Tensor:
+        """Embeddings [B, S, D] of `forward`, the core's embeddings [V, D] -> how often each token was told: [B, V]."""
+        nearest = (x.to(table) @ table.T - table.square().sum(-1) / 2).argmax(-1)
+        is_token = (table[nearest] == x).all(-1)  # and not of what stands around them, or pads
+        return x.new_zeros(len(x), len(table), dtype=torch.long).scatter_add(1, nearest, is_token.long())
 
 
 def letters_there(logits: Tensor) -> Tensor:
@@ -102,12 +116,3 @@ def letters_there(logits: Tensor) -> Tensor:
     best = likely.new_zeros(len(names), likely.shape[1])
     best.scatter_reduce_(0, run.unsqueeze(1).expand_as(likely), likely, "amax")
     return best[names != BLANK]
-
-
-def tokens_named(logits: Tensor) -> Tensor:
-    """Logits [K, V + 1] of what each place names -> the tokens named [N]; by neighbouring places, it is one.
-
-    What else a place might name is left out: the core copies the mixture of two embeddings worse than a wrong one.
-    """
-    names = logits.argmax(-1).unique_consecutive()
-    return names[names != BLANK] - 1

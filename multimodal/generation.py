@@ -68,7 +68,7 @@ def stream_tokens(
 
     Raises ValueError if prompt and answer do not fit the positions that the core was trained on.
     """
-    ends = _end_tokens(model)
+    ends = end_tokens(model)
     read, room = context.cache.get_seq_length(), model.config.text_config.max_position_embeddings
     if read + len(context.unread) >= room:
         raise ValueError(
@@ -111,10 +111,11 @@ def _read(model: MultimodalLlama, context: Context, sampling: Sampling, media: d
 
 def is_end(model: MultimodalLlama, token: int) -> bool:
     """Whether a token ends an answer."""
-    return token in _end_tokens(model)
+    return token in end_tokens(model)
 
 
-def _end_tokens(model: MultimodalLlama) -> set[int]:
+def end_tokens(model: MultimodalLlama) -> set[int]:
+    """The tokens that end an answer."""
     ends = model.generation_config.eos_token_id
     return set(ends) if isinstance(ends, list) else {ends}
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from adapters.token_adapter import TokenAdapter
 
 from .alignment import Word, word_times
+from .generation import end_tokens
 from .languages import find_language
 from .model import MultimodalLlama
 from .processor import MultimodalLlamaProcessor
@@ -109,14 +110,20 @@ def _fits(piece: "Piece", batch: Sequence["Piece"]) -> bool:
     return len(batch) < BATCH and (len(batch) + 1) * longest <= BATCH_S
 
 
-class _LongerThanHeard(StoppingCriteria):
-    """Ends a row that has more tokens than it was told: a core that loses its thread writes one word without end."""
+class _OnlyWhatWasHeard(LogitsProcessor):
+    """Each row may write the tokens that it was told [B, V], each as often, and no others.
 
-    def __init__(self, prompt: int, most: Tensor):
-        self.ends = prompt + most  # [B]
+    A core that loses its thread would write one word without end, or another month than was heard.
+    """
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs) -> Tensor:
-        return input_ids.shape[1] >= self.ends
+    def __init__(self, prompt: int, told: Tensor, ends: Iterable[int]):
+        self.prompt, self.told, self.ends = prompt, told, list(ends)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        written = input_ids[:, self.prompt :]
+        left = self.told.scatter_add(1, written, -torch.ones_like(written))
+        left[:, self.ends] = 1
+        return scores.masked_fill(left <= 0, -torch.inf)
 
 
 @torch.no_grad()
@@ -130,7 +137,7 @@ def _write(
 ) -> list[str]:
     """The text of each piece, greedily, all in one batch.
 
-    as_said: in the language spoken, so that where an adapter tells a core tokens, no text has more of them.
+    as_said: in the language spoken, so that where an adapter tells a core tokens, no text has others or more of them.
     """
     conversations = [
         [
@@ -143,9 +150,10 @@ def _write(
     inputs = {name: value.to(model.device) for name, value in inputs.items()}
     prompt = inputs["input_ids"].shape[1]
     heard = model.hear(inputs["input_ids"], inputs.pop("speech_samples"), inputs.pop("speech_lengths"))
-    criteria = StoppingCriteriaList()
+    only = LogitsProcessorList()
     if as_said and isinstance(model.speech_adapter, TokenAdapter):
-        criteria.append(_LongerThanHeard(prompt, model.speech_adapter.places_used(heard)))
-    how = dict(max_new_tokens=max_new_tokens, do_sample=False, stopping_criteria=criteria)
+        told = model.speech_adapter.tokens_told(heard, model.core.get_input_embeddings().weight)
+        only.append(_OnlyWhatWasHeard(prompt, told, end_tokens(model)))
+    how = dict(max_new_tokens=max_new_tokens, do_sample=False, logits_processor=only)
     answers = model.generate(**inputs, speech_embeddings=heard, **how)[:, prompt:]
     return [text.strip() for text in processor.batch_decode(answers, skip_special_tokens=True)]

@@ -27,7 +27,7 @@ def ears_config() -> SpeechConfig:
         encoder="conformer",
         encoder_keywords=CONFORMERS["nano"],
         adapter="tokens",
-        adapter_keywords=dict(width=192, num_layers=4, num_heads=6, ffn_dim=512),
+        adapter_keywords=dict(width=192, num_layers=4, num_heads=6, ffn_dim=512, memory_width=320),
         letters=list(letters()),
     )
 

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from adapters.memory import Memory
-from adapters.token_adapter import AROUND, BLANK, EDGE, TokenAdapter, letters_there, tokens_named
+from adapters.token_adapter import AROUND, EDGE, TOKENS_A_LETTER, TokenAdapter, letters_there
+from adapters.token_readings import BLANK
 
 LETTERS, DIM, VOCAB = 5, 8, 11  # letters with the blank
 
@@ -13,7 +14,8 @@ LETTERS, DIM, VOCAB = 5, 8, 11  # letters with the blank
 @pytest.fixture
 def adapter() -> TokenAdapter:
     torch.manual_seed(0)
-    adapter = TokenAdapter(in_dim=LETTERS, width=16, num_layers=2, num_heads=2, ffn_dim=24, out_dim=DIM)
+    sizes = dict(width=16, num_layers=2, num_heads=2, ffn_dim=24, memory_width=16)
+    adapter = TokenAdapter(in_dim=LETTERS, out_dim=DIM, **sizes)
     with torch.no_grad():
         for parameter in (adapter.lead, adapter.tail, adapter.filler, adapter.out.weight):
             parameter.normal_()
@@ -50,8 +52,10 @@ def test_a_letter_that_is_only_suspected_is_there_with_what_else_it_might_be():
     torch.testing.assert_close(letters_there(likely.log()), torch.tensor([[0.6, 0, 0.5, 0.2, 0]]))
 
 
-def test_tokens_are_named_once_by_their_numbers_in_the_core():
-    assert tokens_named(certain([BLANK, 3, 3, BLANK, 3, 7, 1, BLANK], VOCAB + 1)).tolist() == [2, 2, 6, 0]
+def test_tokens_are_named_once_by_their_numbers_in_the_core(adapter, table):
+    named = certain([BLANK, 3, 3, BLANK, 3, 7, 1, BLANK], VOCAB + 1).unsqueeze(0)
+    [tokens] = adapter.read(Memory(named, torch.ones(1, 8, dtype=torch.bool)), table)
+    assert tokens.tolist() == [2, 2, 6, 0]
 
 
 def test_tokens_stand_at_the_end_of_their_places(adapter, table):
@@ -61,10 +65,17 @@ def test_tokens_stand_at_the_end_of_their_places(adapter, table):
     assert torch.equal(adapter.placed(table[:4], 3), table[:3])
 
 
+def test_of_what_the_core_reads_the_tokens_that_were_told_are_known_again(adapter, table):
+    told = [adapter.placed(table[[3, 5, 3]], 2 * AROUND + 6), adapter.placed(table[[7]], 4)]
+    x = torch.nn.utils.rnn.pad_sequence(told, batch_first=True)
+    counts = adapter.tokens_told(x, table)
+    assert counts.tolist() == [[0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]]
+
+
 def test_silence_and_no_clip_at_all_say_nothing(adapter, table):
     with torch.no_grad():
         adapter.out.weight.zero_()
-        adapter.out.bias.copy_(adapter.blank.copy_(100 * torch.ones(DIM)))
+        adapter.out.bias.copy_(adapter.blank.copy_(100 * torch.ones(DIM)).repeat(TOKENS_A_LETTER))
     silence = Memory(certain([BLANK] * 20, LETTERS).unsqueeze(0), torch.ones(1, 20, dtype=torch.bool))
     told = adapter(silence, table).x[0]
     assert torch.equal(told, torch.cat([adapter.filler.expand(2, -1), adapter.lead, adapter.tail]))
@@ -88,20 +99,22 @@ def test_padding_and_company_change_nothing(adapter, table):
 @torch.no_grad()
 def test_every_letter_and_the_room_around_them_can_name_a_token(adapter, table):
     logits, keep = adapter.name_tokens([torch.eye(LETTERS)[[1, 2]], torch.eye(LETTERS)[[3]]], table)
-    assert logits.shape == (2, 2 + 2 * EDGE, VOCAB + 1) and keep.sum(1).tolist() == [2 + 2 * EDGE, 1 + 2 * EDGE]
+    places = [TOKENS_A_LETTER * (letters + 2 * EDGE) for letters in (2, 1)]
+    assert logits.shape == (2, max(places), VOCAB + 1) and keep.sum(1).tolist() == places
 
 
 def test_the_reader_learns_the_core_s_tokens_and_not_the_core(adapter, table):
     table.requires_grad_(False)
-    spelled, tokens = torch.eye(LETTERS)[[1, 3, 2]], torch.tensor([[5, 2]])
+    spelled = torch.eye(LETTERS)[[1, 3, 3, 2]]  # as "1944": a token for each letter, two of them alike
+    tokens = torch.tensor([[5, 2, 2, 7]])
     optimizer = torch.optim.AdamW(adapter.parameters(), lr=1e-2)
-    for _ in range(60):
+    for _ in range(80):
         logits, _ = adapter.name_tokens([spelled], table)
         loss = torch.nn.functional.ctc_loss(
-            logits.log_softmax(-1).transpose(0, 1), tokens, torch.tensor([logits.shape[1]]), torch.tensor([2])
+            logits.log_softmax(-1).transpose(0, 1), tokens + 1, torch.tensor([logits.shape[1]]), torch.tensor([4])
         )
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    named = adapter.name_tokens([spelled], table).x[0].argmax(-1).unique_consecutive()
-    assert named[named != BLANK].tolist() == [5, 2] and table.grad is None
+    [told] = adapter.read(adapter.name_tokens([spelled], table), table)
+    assert told.tolist() == [5, 2, 2, 7] and table.grad is None

@@ -262,23 +262,24 @@ def test_a_batch_is_bounded_in_number_and_in_padded_seconds(assistant, monkeypat
     ]
 
 
-def test_a_transcript_is_no_longer_than_what_was_heard():
-    """A core that never ends is stopped where it is told tokens; a translation may have more of them."""
-    reader = dict(width=16, num_layers=1, num_heads=2, ffn_dim=24)
+def test_a_transcript_has_no_tokens_but_those_that_were_heard(monkeypatch):
+    """A core that would write anything, without end, is held to them; a translation has others."""
+    reader = dict(width=16, num_layers=1, num_heads=2, ffn_dim=24, memory_width=8)
     ears = SpeechConfig(**EARS_KEYWORDS | dict(adapter="tokens", letters=["a", "b"], adapter_keywords=reader))
     assistant = tiny_assistant(speech_config=ears)
     model, processor = assistant.model, assistant.processor
-    model.generation_config.eos_token_id = model.config.text_config.vocab_size
-    sounds, used = [tone(0.7), tone(4.0)], []
+    model.generation_config.eos_token_id = end = processor.tokenizer.pad_token_id  # which this core does not write
+    decode, written = processor.batch_decode, []
+    monkeypatch.setattr(processor, "batch_decode", lambda ids, **how: written.extend(ids) or decode(ids, **how))
+    sounds, told = [tone(0.7), tone(4.0)], []
     for sound in sounds:
         heard = processor("<|speech|>", audio=sound)
-        told = model.hear(heard["input_ids"], heard["speech_samples"], heard["speech_lengths"])
-        used.append(int(model.speech_adapter.places_used(told)))
-    assert used[0] != used[1]
-    for translate, system, most in (
-        (False, "Repeat after me in French:", used),
-        (True, "Translate the following sentence into French:", [40, 40]),
-    ):
-        written = [one.text for [one] in transcribe(model, processor, sounds, "fr", translate, max_new_tokens=40)]
-        prompts = [dict(system=system, audio=sound, max_new_tokens=n) for sound, n in zip(sounds, most, strict=True)]
-        assert written == [assistant.ask(**prompt).text for prompt in prompts]
+        x = model.hear(heard["input_ids"], heard["speech_samples"], heard["speech_lengths"])
+        [counts] = model.speech_adapter.tokens_told(x, model.core.get_input_embeddings().weight)
+        told.append(counts)
+    assert not torch.equal(*told)
+    list(transcribe(model, processor, sounds, "fr", max_new_tokens=40))
+    list(transcribe(model, processor, sounds, "fr", translate=True, max_new_tokens=40))
+    counts = [ids[ids != end].bincount(minlength=len(told[0])) for ids in written]
+    assert all((row <= of_sound).all() and row.any() for row, of_sound in zip(counts[:2], told, strict=True))
+    assert not any((row <= of_sound).all() for row, of_sound in zip(counts[2:], told, strict=True))

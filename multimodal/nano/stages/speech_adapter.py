@@ -1,9 +1,10 @@
 """Stage `speech-adapter`: the adapter learns to read what the encoder spells, and names the core's tokens.
 
 The encoder has learnt all it will; the adapter reads its letters with all its errors (`adapters.token_adapter`), and
-besides them texts that are misspelled as an unsure ear spells, which cost no sound and bring many more words. What is
-named stands in the core's text as a text would: what the core then does with it, repeat, translate or answer, it has
-learnt in words alone. In the paper (8.3.2) the encoder goes on learning and there is no CTC: our choice.
+besides them texts that are misspelled as an unsure ear spells, which cost no sound and bring many more words. Of the
+same texts its language model learns what follows what. What is named stands in the core's text as a text would: what
+the core then does with it, repeat, translate or answer, it has learnt in words alone. In the paper (8.3.2) the encoder
+goes on learning and there is no CTC: our choice.
 """
 
 import math
@@ -19,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from adapters.memory import Memory
-from adapters.token_adapter import letters_there, tokens_named
+from adapters.token_adapter import letters_there
 
 from ...config import MultimodalLlamaConfig
 from ...model import MultimodalLlama
@@ -106,8 +107,12 @@ class SpeechAdapterStage:
         with fast_arithmetic(batch["features"].device):
             spellings = _spellings(self._letters(batch["features"], batch["frames"]))
             misspelled = batch["misspelled"].split(batch["num_misspelled"].tolist())
-            named = self.model.speech_adapter.name_tokens([*spellings, *misspelled], self._table[batch["among"]])
-        return ctc_loss(named.x.float() + batch["shift"], named.keep, batch["tokens"], batch["num_tokens"]), {}
+            table = self._table[batch["among"]]
+            named = self.model.speech_adapter.name_tokens([*spellings, *misspelled], table)
+            follows = self.model.speech_adapter.expectation(table[(batch["tokens"] - 1).clamp(min=0)], table)
+        heard = ctc_loss(named.x.float() + batch["shift"], named.keep, batch["tokens"], batch["num_tokens"])
+        expected = expectation_loss(follows.float() + batch["shift"], batch["tokens"], batch["num_tokens"])
+        return heard + expected, {"heard": heard.item(), "expected": expected.item()}
 
     @torch.no_grad()
     def _letters(self, features: Tensor, frames: Tensor) -> Memory:
@@ -135,7 +140,7 @@ class SpeechAdapterStage:
         return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
 
     def _texts(self, named: Memory) -> list[str]:
-        return [self._encoder.decode(tokens_named(logits).tolist()) for logits in _clips(named)]
+        return [self._encoder.decode(one.tolist()) for one in self.model.speech_adapter.read(named, self._table)]
 
 
 def _clips(batch: Memory) -> list[Tensor]:
@@ -145,6 +150,15 @@ def _clips(batch: Memory) -> list[Tensor]:
 
 def _spellings(logits: Memory) -> list[Tensor]:
     return [letters_there(clip) for clip in _clips(logits)]
+
+
+def expectation_loss(logits: Tensor, tokens: Tensor, lengths: Tensor) -> Tensor:
+    """Mean over tokens of the negative log-likelihood of texts: logits [B, T + 1, N + 1], tokens [B, T] from 1, [B].
+
+    Number 0 is the end of a text and pads it.
+    """
+    there = torch.arange(logits.shape[1], device=lengths.device) <= lengths.unsqueeze(1)
+    return nn.functional.cross_entropy(logits[there], nn.functional.pad(tokens, (0, 1))[there])
 
 
 def few_tokens(texts: Sequence[Sequence[int]], vocabulary: int, rng: random.Random) -> tuple[Tensor, Tensor]:

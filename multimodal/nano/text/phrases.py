@@ -139,28 +139,30 @@ def say_all(items: tuple[Item, ...], code: str) -> str:
     return phrase_table()[code]["comma"].join(say(item, code) for item in items)
 
 
-_SAMPLED = {"country": 0.36, "language": 0.27, "month": 0.11, "weekday": 0.09, "date": 0.12, "number": 0.05}
+SHARES = {"country": 0.36, "language": 0.27, "month": 0.11, "weekday": 0.09, "date": 0.12, "number": 0.05}
 _COUNTS = {"country": len(COUNTRIES), "language": len(CODES), "month": 12, "weekday": 7, "number": 1000}
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def sample_item(rng: random.Random) -> Item:
-    """One random item; kinds with more names come more often."""
-    kind = rng.choices(list(_SAMPLED), list(_SAMPLED.values()))[0]
+def sample_item(rng: random.Random, shares: dict[str, float] = SHARES) -> Item:
+    """One random item; by default kinds with more names come more often."""
+    kind = rng.choices(list(shares), list(shares.values()))[0]
     if kind == "date":
         month = rng.randint(1, 12)
         return Item("date", date=(rng.randint(1, _DAYS[month - 1]), month, rng.randint(1900, 2029)))
     return Item(kind, rng.randrange(_COUNTS[kind]))
 
 
-def sample_items(rng: random.Random, held_out: bool = False, most: int = 3) -> tuple[Item, ...]:
+def sample_items(
+    rng: random.Random, held_out: bool = False, most: int = 3, shares: dict[str, float] = SHARES
+) -> tuple[Item, ...]:
     """One to `most` different items; every combination is either for training or held out, never both.
 
     A single item is always for training, since the names are a closed list; a list or a date is
     held out one time in twenty.
     """
     while True:
-        items = tuple(dict.fromkeys(sample_item(rng) for _ in range(rng.randint(1, most))))
+        items = tuple(dict.fromkeys(sample_item(rng, shares) for _ in range(rng.randint(1, most))))
         if is_held_out(items) == held_out:
             return items
 

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 from multimodal.languages import LANGUAGES, find_language
 from multimodal.nano.speech.spoken_set import SpokenSet, sample_voices
 from multimodal.nano.speech.synthesiser import SYNTHESIS_RATE_HZ, Voice, resampled, say
-from multimodal.nano.speech.utterances import SHARES, UNSAID, as_read, sample_utterance, scored
+from multimodal.nano.speech.utterances import ITEMS, SHARES, UNSAID, as_read, sample_utterance, scored
 from multimodal.nano.speech.voices import (
     HELD_OUT_VARIANTS,
     PLAYED_AT_HZ,
@@ -38,6 +38,14 @@ def test_all_kinds_and_languages_are_said():
     shares = Counter(utterance.kind for utterance in drawn)
     assert all(shares[kind] / 1500 == pytest.approx(share, abs=0.04) for kind, share in SHARES.items())
     assert {utterance.language for utterance in drawn} == {language.code for language in LANGUAGES}
+
+
+def test_training_hears_more_numbers_and_dates_than_the_phrases_of_the_core_have():
+    drawn = Counter(item.kind for utterance in utterances(False, 1500, "phrase") for item in utterance.items)
+    shares = {kind: count / drawn.total() for kind, count in drawn.items()}
+    assert shares == pytest.approx(ITEMS, abs=0.03)
+    held_out = Counter(item.kind for utterance in utterances(True, 1500, "phrase") for item in utterance.items)
+    assert held_out["number"] / held_out.total() < 0.5 * shares["number"]  # what is measured stays as it was
 
 
 def test_two_languages_in_one_sentence():

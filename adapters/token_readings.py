@@ -1,0 +1,124 @@
+"""What a clip's tokens may be, and which of these readings is a likely text.
+
+CTC names each token as if its neighbours were not known, and what is likeliest at each place need not be so as a
+whole: "franciarancia" is what comes of two ways to divide a word, each of which is likely. So the likeliest whole
+readings are searched for (CTC prefix beam search, arXiv 1408.2873), and a small language model of the core's tokens
+has a say in which of them is right (as with the n-best lists of arXiv 1412.5567). Weights and widths are our choice.
+
+Shapes: N places that may name a token, V tokens of the core, D width of the core, B texts, T tokens of a text.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+BLANK = 0  # CTC's; token t of the core has the number t + 1
+END = 0  # the language model's
+READINGS = 16  # that are kept
+CHOICES = 8  # at a place, the likeliest,
+LEAST = -9.0  # and none whose log-probability is lower
+FURTHEST = 12.0  # a reading's log-probability below that of the best
+EXPECTED, A_TOKEN = 0.4, 1.0  # what a reading's expectedness counts, and what each of its tokens makes up for
+
+
+@dataclass
+class _Ends:
+    """Log-probabilities of a reading at some place: of all ways to it that end in a blank there, and in its token."""
+
+    blank: float = -math.inf
+    token: float = -math.inf
+
+    @property
+    def either(self) -> float:
+        return _added(self.blank, self.token)
+
+
+def _added(a: float, b: float) -> float:
+    """Of two log-probabilities, the one of either."""
+    low, high = sorted((a, b))
+    return high if low == -math.inf else high + math.log1p(math.exp(low - high))
+
+
+def likely_readings(logits: Tensor) -> list[tuple[tuple[int, ...], float]]:
+    """Logits [N, V + 1] of what each place names -> the likeliest tokens as a whole, with their log-probabilities."""
+    values, numbers = logits.float().log_softmax(-1).topk(min(CHOICES, logits.shape[-1]), -1)
+    readings = {(): _Ends(blank=0.0)}
+    for choices in zip(values.tolist(), numbers.tolist(), strict=True):
+        longer: dict[tuple[int, ...], _Ends] = defaultdict(_Ends)
+        for reading, ends in readings.items():
+            either = ends.either
+            for value, number in zip(*choices, strict=True):
+                if value < LEAST and value < choices[0][0]:
+                    break
+                if number == BLANK:
+                    same = longer[reading]
+                    same.blank = _added(same.blank, either + value)
+                    continue
+                again = bool(reading) and reading[-1] == number - 1
+                if again:
+                    same = longer[reading]
+                    same.token = _added(same.token, ends.token + value)
+                more = longer[(*reading, number - 1)]
+                more.token = _added(more.token, (ends.blank if again else either) + value)
+        likely = sorted(((ends.either, reading) for reading, ends in longer.items()), reverse=True)[:READINGS]
+        readings = {reading: longer[reading] for value, reading in likely if value > likely[0][0] - FURTHEST}
+    return [(reading, ends.either) for reading, ends in readings.items()]
+
+
+class Expectation(nn.Module):
+    """A small language model of what is said, in tokens of the core, by the core's own embeddings of them."""
+
+    def __init__(self, dim: int, width: int):
+        """dim: of the core; width: of the memory of what was said."""
+        super().__init__()
+        self.start = nn.Parameter(0.02 * torch.randn(dim))
+        self.memory = nn.GRU(dim, width, batch_first=True)
+        self.out = nn.Linear(width, dim)
+        self.end = nn.Parameter(0.02 * torch.randn(dim))
+
+    def forward(self, said: Tensor, table: Tensor) -> Tensor:
+        """Embeddings [B, T, D] of what is said, those [V, D] of the tokens -> logits [B, T + 1, V + 1] of what follows.
+
+        The first stands before the first token; number 0 is the end of the text, token t has the number t + 1.
+        """
+        return self._named(self._remembered(said), table)
+
+    def _remembered(self, said: Tensor) -> Tensor:
+        return self.memory(torch.cat([self.start.expand(len(said), 1, -1), said], 1))[0]
+
+    def _named(self, remembered: Tensor, table: Tensor) -> Tensor:
+        return self.out(remembered) @ torch.cat([self.end.unsqueeze(0), table.to(remembered)]).T
+
+    def expected(self, texts: Sequence[tuple[int, ...]], table: Tensor) -> Tensor:
+        """Log-probabilities [B] of whole texts, each of so many tokens.
+
+        Where several begin alike, what follows is computed once.
+        """
+        numbers = pad_sequence([torch.tensor([*text, 0], device=table.device) for text in texts], batch_first=True)
+        remembered = self._remembered(table[numbers[:, :-1]])
+        beginnings: dict[tuple[int, ...], int] = {}
+        first, of, follows = [], [], []  # where each beginning is remembered; for each token, after which it follows
+        for row, text in enumerate(texts):
+            for at, number in enumerate([token + 1 for token in text] + [END]):
+                if text[:at] not in beginnings:
+                    beginnings[text[:at]] = len(first)
+                    first.append((row, at))
+                of.append(beginnings[text[:at]])
+                follows.append(number)
+        rows, places = torch.tensor(first, device=table.device).T
+        logs = self._named(remembered[rows, places], table).float().log_softmax(-1)
+        likely = logs[torch.tensor(of, device=table.device), torch.tensor(follows, device=table.device)]
+        return torch.stack([of_text.sum() for of_text in likely.split([len(text) + 1 for text in texts])])
+
+    def best(self, readings: Sequence[tuple[tuple[int, ...], float]], table: Tensor) -> tuple[int, ...]:
+        """Of what `likely_readings` gave of a clip, the likeliest text."""
+        texts = [text for text, _ in readings]
+        if len(texts) == 1:
+            return texts[0]
+        heard = torch.tensor([value + A_TOKEN * len(text) for text, value in readings], device=table.device)
+        return texts[int((heard + EXPECTED * self.expected(texts, table)).argmax())]
