@@ -70,7 +70,7 @@ class TokenAdapter(nn.Module):
         What else it might be is left out: the core copies the mixture of two embeddings worse than a wrong one.
         """
         readings = [likely_readings(logits[there]) for logits, there in zip(*named, strict=True)]
-        best = (self.expectation.best(clip, table) for clip in readings)
+        best = self.expectation.best(readings, table)
         return [torch.tensor(text, dtype=torch.long, device=table.device) for text in best]
 
     def name_tokens(self, spellings: list[Tensor], table: Tensor) -> Memory:
@@ -99,9 +99,12 @@ class TokenAdapter(nn.Module):
 
     def tokens_told(self, x: Tensor, table: Tensor) -> Tensor:
         """Embeddings [B, S, D] of `forward`, the core's embeddings [V, D] -> how often each token was told: [B, V]."""
-        nearest = (x.to(table) @ table.T - table.square().sum(-1) / 2).argmax(-1)
-        is_token = (table[nearest] == x).all(-1)  # and not of what stands around them, or pads
-        return x.new_zeros(len(x), len(table), dtype=torch.long).scatter_add(1, nearest, is_token.long())
+        counts = x.new_zeros(len(x), len(table), dtype=torch.long)
+        row, place = ((x != self.filler).any(-1) & (x != 0).any(-1)).nonzero(as_tuple=True)
+        told = x[row, place].to(table)
+        nearest = (told @ table.T - table.square().sum(-1) / 2).argmax(-1)
+        is_token = (table[nearest] == told).all(-1)  # and not of what stands around them
+        return counts.index_put((row, nearest), is_token.long(), accumulate=True)
 
 
 def letters_there(logits: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class _Ends:
 
 def _added(a: float, b: float) -> float:
     """Of two log-probabilities, the one of either."""
-    low, high = sorted((a, b))
+    high, low = (a, b) if a > b else (b, a)
     return high if low == -math.inf else high + math.log1p(math.exp(low - high))
 
 
@@ -48,26 +48,34 @@ def likely_readings(logits: Tensor) -> list[tuple[tuple[int, ...], float]]:
     """Logits [N, V + 1] of what each place names -> the likeliest tokens as a whole, with their log-probabilities."""
     values, numbers = logits.float().log_softmax(-1).topk(min(CHOICES, logits.shape[-1]), -1)
     readings = {(): _Ends(blank=0.0)}
-    for choices in zip(values.tolist(), numbers.tolist(), strict=True):
-        longer: dict[tuple[int, ...], _Ends] = defaultdict(_Ends)
-        for reading, ends in readings.items():
-            either = ends.either
-            for value, number in zip(*choices, strict=True):
-                if value < LEAST and value < choices[0][0]:
-                    break
-                if number == BLANK:
-                    same = longer[reading]
-                    same.blank = _added(same.blank, either + value)
-                    continue
-                again = bool(reading) and reading[-1] == number - 1
-                if again:
-                    same = longer[reading]
-                    same.token = _added(same.token, ends.token + value)
-                more = longer[(*reading, number - 1)]
-                more.token = _added(more.token, (ends.blank if again else either) + value)
-        likely = sorted(((ends.either, reading) for reading, ends in longer.items()), reverse=True)[:READINGS]
-        readings = {reading: longer[reading] for value, reading in likely if value > likely[0][0] - FURTHEST}
+    for likely, named in zip(values.tolist(), numbers.tolist(), strict=True):
+        choices = [pair for pair in zip(likely, named, strict=True) if pair[0] > LEAST or pair[0] == likely[0]]
+        if [number for _, number in choices] == [BLANK]:  # most places are sure to name nothing
+            readings = {reading: _Ends(blank=ends.either + likely[0]) for reading, ends in readings.items()}
+            continue
+        longer = _longer(readings, choices)
+        ranked = sorted(((ends.either, reading) for reading, ends in longer.items()), reverse=True)[:READINGS]
+        readings = {reading: longer[reading] for value, reading in ranked if value > ranked[0][0] - FURTHEST}
     return [(reading, ends.either) for reading, ends in readings.items()]
+
+
+def _longer(readings: dict[tuple[int, ...], _Ends], choices: list[tuple[float, int]]) -> dict[tuple[int, ...], _Ends]:
+    """The readings one place further, where each of the choices (log-probability, number) may be named."""
+    longer: dict[tuple[int, ...], _Ends] = defaultdict(_Ends)
+    for reading, ends in readings.items():
+        either = ends.either
+        for value, number in choices:
+            if number == BLANK:
+                same = longer[reading]
+                same.blank = _added(same.blank, either + value)
+                continue
+            again = bool(reading) and reading[-1] == number - 1
+            if again:
+                same = longer[reading]
+                same.token = _added(same.token, ends.token + value)
+            more = longer[(*reading, number - 1)]
+            more.token = _added(more.token, (ends.blank if again else either) + value)
+    return longer
 
 
 class Expectation(nn.Module):
@@ -115,10 +123,15 @@ class Expectation(nn.Module):
         likely = logs[torch.tensor(of, device=table.device), torch.tensor(follows, device=table.device)]
         return torch.stack([of_text.sum() for of_text in likely.split([len(text) + 1 for text in texts])])
 
-    def best(self, readings: Sequence[tuple[tuple[int, ...], float]], table: Tensor) -> tuple[int, ...]:
-        """Of what `likely_readings` gave of a clip, the likeliest text."""
-        texts = [text for text, _ in readings]
-        if len(texts) == 1:
-            return texts[0]
-        heard = torch.tensor([value + A_TOKEN * len(text) for text, value in readings], device=table.device)
-        return texts[int((heard + EXPECTED * self.expected(texts, table)).argmax())]
+    def best(self, clips: Sequence[Sequence[tuple[tuple[int, ...], float]]], table: Tensor) -> list[tuple[int, ...]]:
+        """Of what `likely_readings` gave of each clip, the likeliest text."""
+        unsure = [text for clip in clips if len(clip) > 1 for text, _ in clip]
+        expected = iter(self.expected(unsure, table).tolist() if unsure else ())
+
+        def likely(clip: Sequence[tuple[tuple[int, ...], float]]) -> tuple[int, ...]:
+            if len(clip) == 1:
+                return clip[0][0]
+            scores = [heard + A_TOKEN * len(text) + EXPECTED * next(expected) for text, heard in clip]
+            return clip[scores.index(max(scores))][0]
+
+        return [likely(clip) for clip in clips]

@@ -56,7 +56,7 @@ def test_equal_tokens_need_a_blank_between_them():
 
 def test_nothing_to_read_says_nothing(expectation, table):
     assert likely_readings(torch.zeros(0, VOCAB + 1)) == [((), 0.0)]
-    assert expectation.best([((), 0.0)], table) == ()
+    assert expectation.best([[((), 0.0)]], table) == [()]
 
 
 @torch.no_grad()
@@ -87,4 +87,5 @@ def test_of_what_sounds_alike_the_likelier_text_is_told(expectation, table):
         optimizer.step()
     sounds_alike = [(unusual, -1.0), (usual, -1.2)]
     heard_well = [(unusual, -0.01), (usual, -40.0)]
-    assert expectation.best(sounds_alike, table) == usual and expectation.best(heard_well, table) == unusual
+    sure = [((7,), -2.0)]
+    assert expectation.best([sounds_alike, sure, heard_well], table) == [usual, (7,), unusual]
