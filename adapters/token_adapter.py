@@ -9,7 +9,8 @@ likeliest text is told (`adapters.token_readings`). It stands packed at the end 
 then as far from it as in a text. Our choice.
 
 Shapes: B clips, T frames of 40 ms, L letters with CTC's blank, K letters that are there, W width of the adapter,
-N = 2 (K + 2 EDGE) places to name a token at, S places of 80 ms, D width of the core, V its vocabulary.
+N = 2 (K + 2 EDGE) places to name a token at, M tokens of a clip, S places of 80 ms, D width of the core, V its
+vocabulary.
 """
 
 import torch
@@ -54,18 +55,17 @@ class TokenAdapter(nn.Module):
     def forward(self, letters: Memory, table: Tensor) -> Memory:
         """Logits of letters at an encoder's frames [B, T, L], the core's embeddings [V, D] -> embeddings [B, S, D]."""
         spellings = [letters_there(clip[there]) for clip, there in zip(*letters, strict=True)]
-        return self.tell(self.name_tokens(spellings, table), letters.keep, table)
+        return self.tell(self.read(self.name_tokens(spellings, table), table), letters.keep, table)
 
-    def tell(self, named: Memory, frames: Tensor, table: Tensor) -> Memory:
-        """What `name_tokens` gave of clips whose frames [B, T] are there -> embeddings [B, S, D]."""
+    def tell(self, tokens: list[Tensor], frames: Tensor, table: Tensor) -> Memory:
+        """The tokens [M] of clips whose frames [B, T] are there -> embeddings [B, S, D]."""
         keep = frames[:, :: self.stride]
-        tokens = self.read(named, table)
         told = [self.placed(table[one], places) for one, places in zip(tokens, keep.sum(1).tolist(), strict=True)]
         x = pad_sequence(told, batch_first=True)
         return Memory(nn.functional.pad(x, (0, 0, 0, keep.shape[1] - x.shape[1])), keep)
 
     def read(self, named: Memory, table: Tensor) -> list[Tensor]:
-        """What `name_tokens` gave -> the tokens [T] of each clip, the likeliest text of the likely readings.
+        """What `name_tokens` gave -> the tokens [M] of each clip, the likeliest text of the likely readings.
 
         What else it might be is left out: the core copies the mixture of two embeddings worse than a wrong one.
         """
@@ -88,7 +88,7 @@ class TokenAdapter(nn.Module):
         return Memory(x @ torch.cat([self.blank.unsqueeze(0), table.to(x)]).T, keep)
 
     def placed(self, embeddings: Tensor, places: int) -> Tensor:
-        """Embeddings [T, D] of tokens and what stands around them at so many places: [places, D].
+        """Embeddings [M, D] of tokens and what stands around them at so many places: [places, D].
 
         Where there is no room for all, the tail is cut first, then the lead, then the last tokens.
         """

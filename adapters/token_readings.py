@@ -107,21 +107,22 @@ class Expectation(nn.Module):
 
         Where several begin alike, what follows is computed once.
         """
-        numbers = pad_sequence([torch.tensor([*text, 0], device=table.device) for text in texts], batch_first=True)
-        remembered = self._remembered(table[numbers[:, :-1]])
-        beginnings: dict[tuple[int, ...], int] = {}
-        first, of, follows = [], [], []  # where each beginning is remembered; for each token, after which it follows
+        said = [torch.tensor(text, dtype=torch.long, device=table.device) for text in texts]
+        remembered = self._remembered(table[pad_sequence(said, batch_first=True)])
+        first: dict[tuple[int, ...], tuple[int, int]] = {}  # where each beginning is remembered
         for row, text in enumerate(texts):
-            for at, number in enumerate([token + 1 for token in text] + [END]):
-                if text[:at] not in beginnings:
-                    beginnings[text[:at]] = len(first)
-                    first.append((row, at))
-                of.append(beginnings[text[:at]])
-                follows.append(number)
-        rows, places = torch.tensor(first, device=table.device).T
+            for at in range(len(text) + 1):
+                first.setdefault(text[:at], (row, at))
+        rows, places = torch.tensor(list(first.values()), device=table.device).T
         logs = self._named(remembered[rows, places], table).float().log_softmax(-1)
-        likely = logs[torch.tensor(of, device=table.device), torch.tensor(follows, device=table.device)]
-        return torch.stack([of_text.sum() for of_text in likely.split([len(text) + 1 for text in texts])])
+        number_of = {beginning: number for number, beginning in enumerate(first)}
+        follows = [
+            (row, number_of[text[:at]], number)
+            for row, text in enumerate(texts)
+            for at, number in enumerate([*(token + 1 for token in text), END])
+        ]
+        of_text, beginnings, numbers = torch.tensor(follows, device=table.device).T
+        return logs.new_zeros(len(texts)).index_add(0, of_text, logs[beginnings, numbers])
 
     def best(self, clips: Sequence[Sequence[tuple[tuple[int, ...], float]]], table: Tensor) -> list[tuple[int, ...]]:
         """Of what `likely_readings` gave of each clip, the likeliest text."""

@@ -40,7 +40,7 @@ def test_the_log_probability_of_a_reading_is_that_of_all_ways_to_it():
 
 
 def test_what_is_likeliest_at_each_place_need_not_be_so_as_a_whole():
-    """Two names of three places each: every way of the first ends at another place."""
+    """Nothing is likelier than the token at each of three places, but all ways to say it once together are not."""
     likely = torch.tensor([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0], [0.6, 0.4, 0.0]])
     assert read_by_hand(tuple(likely.argmax(-1).tolist())) == ()
     assert likely_readings(likely.log())[0][0] == (0,)

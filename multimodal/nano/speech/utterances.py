@@ -23,8 +23,7 @@ from multimodal.languages import LANGUAGES
 
 from ..questions import ask_about
 from ..scenes import sample_scene
-from ..text import phrases
-from ..text.phrases import CODES, COUNTRIES, Item, sample_items, say_all
+from ..text.phrases import CODES, COUNTRIES, ITEM_SHARES, Item, sample_items, say_all
 from ..text.small_talk import facts, sample_small_talk
 
 SHARES = {"phrase": 0.7, "mixed": 0.15, "question": 0.1, "talk": 0.05}
@@ -148,7 +147,7 @@ def _mixed(rng: random.Random, held_out: bool) -> Utterance:
 
 def _sayable(rng: random.Random, held_out: bool, *codes: str, most: int = 3) -> tuple[Item, ...]:
     while True:
-        items = sample_items(rng, held_out, most, phrases.SHARES if held_out else ITEMS)
+        items = sample_items(rng, held_out, most, ITEM_SHARES if held_out else ITEMS)
         if not any((code, item) in UNSAID for code in codes for item in items):
             return items
 

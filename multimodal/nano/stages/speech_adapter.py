@@ -128,19 +128,18 @@ class SpeechAdapterStage:
             told = heard(utterances(self._held_out, step))
             spelling = self._letters(told.features, told.frames)
             named = self.model.speech_adapter.name_tokens(_spellings(spelling), self._table)
-            clips = _clips(self.model.speech_adapter.tell(named, spelling.keep, self._table))
+            tokens = self.model.speech_adapter.read(named, self._table)
+            clips = _clips(self.model.speech_adapter.tell(tokens, spelling.keep, self._table))
             tasks = [sample_task(one, rng) for one in told.utterances]
             rows = answer_rows(self._tokenizer, self._encoder, place, tasks, list(map(len, clips)))
             right = right_answers(answer(self.model, rows.ids, rows.at, clips), rows.targets, rows.row)
-            for one, task, is_right, text in zip(told.utterances, tasks, right, self._texts(named), strict=True):
+            read = (self._encoder.decode(one.tolist()) for one in tokens)
+            for one, task, is_right, text in zip(told.utterances, tasks, right, read, strict=True):
                 exact[task.kind].append(is_right)
                 right_texts.append(scored(one.text, one.language))
                 texts.append(scored(text, one.language))
         shares = {kind: sum(hits) / len(hits) for kind, hits in sorted(exact.items())}
         return shares | {"letter errors": jiwer.cer(right_texts, texts), "word errors": jiwer.wer(right_texts, texts)}
-
-    def _texts(self, named: Memory) -> list[str]:
-        return [self._encoder.decode(one.tolist()) for one in self.model.speech_adapter.read(named, self._table)]
 
 
 def _clips(batch: Memory) -> list[Tensor]:
@@ -165,8 +164,8 @@ def few_tokens(texts: Sequence[Sequence[int]], vocabulary: int, rng: random.Rand
     """The tokens [N] of the texts, and behind them some others drawn from the vocabulary, which stand for the rest.
 
     To choose among all of the vocabulary costs more than all else of a step. What the drawn ones' logits are to be
-    shifted by [N + 1], CTC's blank first, makes each of them count for as many as it stands for (importance
-    sampling, Bengio and Senecal 2003).
+    shifted by [N + 1], CTC's blank or the end of a text first, makes each of them count for as many as it stands for
+    (importance sampling, Bengio and Senecal 2003).
     """
     said = sorted({token for text in texts for token in text})
     others = [token for token in rng.sample(range(vocabulary), OTHER_TOKENS) if token not in set(said)]

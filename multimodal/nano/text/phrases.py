@@ -139,12 +139,12 @@ def say_all(items: tuple[Item, ...], code: str) -> str:
     return phrase_table()[code]["comma"].join(say(item, code) for item in items)
 
 
-SHARES = {"country": 0.36, "language": 0.27, "month": 0.11, "weekday": 0.09, "date": 0.12, "number": 0.05}
+ITEM_SHARES = {"country": 0.36, "language": 0.27, "month": 0.11, "weekday": 0.09, "date": 0.12, "number": 0.05}
 _COUNTS = {"country": len(COUNTRIES), "language": len(CODES), "month": 12, "weekday": 7, "number": 1000}
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
-def sample_item(rng: random.Random, shares: dict[str, float] = SHARES) -> Item:
+def sample_item(rng: random.Random, shares: dict[str, float] = ITEM_SHARES) -> Item:
     """One random item; by default kinds with more names come more often."""
     kind = rng.choices(list(shares), list(shares.values()))[0]
     if kind == "date":
@@ -154,7 +154,7 @@ def sample_item(rng: random.Random, shares: dict[str, float] = SHARES) -> Item:
 
 
 def sample_items(
-    rng: random.Random, held_out: bool = False, most: int = 3, shares: dict[str, float] = SHARES
+    rng: random.Random, held_out: bool = False, most: int = 3, shares: dict[str, float] = ITEM_SHARES
 ) -> tuple[Item, ...]:
     """One to `most` different items; every combination is either for training or held out, never both.
 
