@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 BLANK = 0  # CTC's; token t of the core has the number t + 1
 END = 0  # the language model's
@@ -23,6 +22,7 @@ READINGS = 16  # that are kept
 CHOICES = 8  # at a place, the likeliest,
 LEAST = -9.0  # and none whose log-probability is lower
 FURTHEST = 12.0  # a reading's log-probability below that of the best
+BEGINNINGS_AT_ONCE = 512  # of texts, whose next tokens are weighed together
 EXPECTED, A_TOKEN = 0.4, 1.0  # what a reading's expectedness counts, and what each of its tokens makes up for
 
 
@@ -46,7 +46,9 @@ def _added(a: float, b: float) -> float:
 
 def likely_readings(logits: Tensor) -> list[tuple[tuple[int, ...], float]]:
     """Logits [N, V + 1] of what each place names -> the likeliest tokens as a whole, with their log-probabilities."""
-    values, numbers = logits.float().log_softmax(-1).topk(min(CHOICES, logits.shape[-1]), -1)
+    logits = logits.float()
+    values, numbers = logits.topk(min(CHOICES, logits.shape[-1]), -1)
+    values = values - logits.logsumexp(-1, keepdim=True)
     readings = {(): _Ends(blank=0.0)}
     for likely, named in zip(values.tolist(), numbers.tolist(), strict=True):
         choices = [pair for pair in zip(likely, named, strict=True) if pair[0] > LEAST or pair[0] == likely[0]]
@@ -94,35 +96,41 @@ class Expectation(nn.Module):
 
         The first stands before the first token; number 0 is the end of the text, token t has the number t + 1.
         """
-        return self._named(self._remembered(said), table)
+        remembered, _ = self.memory(torch.cat([self.start.expand(len(said), 1, -1), said], 1))
+        return self.out(remembered) @ self._named(table).T
 
-    def _remembered(self, said: Tensor) -> Tensor:
-        return self.memory(torch.cat([self.start.expand(len(said), 1, -1), said], 1))[0]
-
-    def _named(self, remembered: Tensor, table: Tensor) -> Tensor:
-        return self.out(remembered) @ torch.cat([self.end.unsqueeze(0), table.to(remembered)]).T
+    def _named(self, table: Tensor) -> Tensor:
+        """What may follow, by its number: [V + 1, D]."""
+        return torch.cat([self.end.unsqueeze(0), table.to(self.end)])
 
     def expected(self, texts: Sequence[tuple[int, ...]], table: Tensor) -> Tensor:
         """Log-probabilities [B] of whole texts, each of so many tokens.
 
-        Where several begin alike, what follows is computed once.
+        Where several begin alike, as readings of one sound do, what is remembered and what follows is computed once.
         """
-        said = [torch.tensor(text, dtype=torch.long, device=table.device) for text in texts]
-        remembered = self._remembered(table[pad_sequence(said, batch_first=True)])
-        first: dict[tuple[int, ...], tuple[int, int]] = {}  # where each beginning is remembered
-        for row, text in enumerate(texts):
-            for at in range(len(text) + 1):
-                first.setdefault(text[:at], (row, at))
-        rows, places = torch.tensor(list(first.values()), device=table.device).T
-        logs = self._named(remembered[rows, places], table).float().log_softmax(-1)
-        number_of = {beginning: number for number, beginning in enumerate(first)}
+        beginnings, remembered = [], []
+        level = [()]  # all beginnings of one length
+        said, memory = self.start.unsqueeze(0), self.start.new_zeros(1, self.memory.hidden_size)
+        while level:
+            memory = torch.gru_cell(said, memory, *self.memory.all_weights[0])
+            beginnings += level
+            remembered.append(memory)
+            at = {beginning: place for place, beginning in enumerate(level)}
+            length = len(level[0]) + 1
+            level = list(dict.fromkeys(text[:length] for text in texts if len(text) >= length))
+            said, memory = table[[one[-1] for one in level]], memory[[at[one[:-1]] for one in level]]
+        x, named = self.out(torch.cat(remembered)), self._named(table)
+        # not all at once: a minute of speech has thousands of beginnings
+        total = torch.cat([(part @ named.T).float().logsumexp(-1) for part in x.split(BEGINNINGS_AT_ONCE)])
+        number_of = {beginning: number for number, beginning in enumerate(beginnings)}
         follows = [
             (row, number_of[text[:at]], number)
             for row, text in enumerate(texts)
             for at, number in enumerate([*(token + 1 for token in text), END])
         ]
-        of_text, beginnings, numbers = torch.tensor(follows, device=table.device).T
-        return logs.new_zeros(len(texts)).index_add(0, of_text, logs[beginnings, numbers])
+        of_text, behind, numbers = torch.tensor(follows, device=table.device).T
+        likely = (x[behind] * named[numbers]).sum(-1).float() - total[behind]
+        return likely.new_zeros(len(texts)).index_add(0, of_text, likely)
 
     def best(self, clips: Sequence[Sequence[tuple[tuple[int, ...], float]]], table: Tensor) -> list[tuple[int, ...]]:
         """Of what `likely_readings` gave of each clip, the likeliest text."""
